@@ -1,0 +1,93 @@
+"""The completion room's own types: a cursor in a text goes in, suggestions come out. Offsets count code points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from model.api import EngineTimings, Usage
+
+
+class Trigger(Enum):
+    """`AUTOMATIC`: the user typed, at most one suggestion. `INVOKED`: the user asked, alternatives are welcome."""
+
+    AUTOMATIC = "automatic"
+    INVOKED = "invoked"
+
+
+@dataclass(frozen=True, slots=True)
+class SelectedItem:
+    """What the editor's completion menu has selected: `text` would replace `start:end`. A suggestion extends it."""
+
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompletionRequest:
+    """A cursor in a text. `path` is what the prompt shows (relative to its root when that is known)."""
+
+    text: str
+    offset: int
+    path: str = "untitled"
+    root: str | None = None
+    """Absolute path of the workspace root that holds the file, if any."""
+    language_id: str | None = None
+    """The editor's language id; None: found from path and text."""
+    trigger: Trigger = Trigger.AUTOMATIC
+    selected: SelectedItem | None = None
+    max_tokens: int | None = None
+    """Cap below the completer's own; None: the completer's own."""
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompletionTimings:
+    """Wall-clock milliseconds from request to suggestion; `queue`, `prefill`, `decode` are the engine's."""
+
+    context_ms: float = 0.0
+    prompt_ms: float = 0.0
+    engine: EngineTimings = field(default_factory=EngineTimings)
+    total_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextUse:
+    """One piece of text that went into the prompt: where from, how large, and why it was chosen."""
+
+    source: str
+    path: str
+    first_line: int
+    last_line: int
+    characters: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """How a suggestion, or its absence, came about."""
+
+    context: tuple[ContextUse, ...] = ()
+    prompt: str = ""
+    raw: str = ""
+    """What the model generated, before stopping and polishing."""
+    filters: tuple[str, ...] = ()
+    """What was done to it, in order, in words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suggestion:
+    """Text to put in the place of `start:end` (offsets into the request's text). An empty `text` offers nothing."""
+
+    text: str
+    start: int
+    end: int
+    stop_reason: str
+    confidence: float
+    """Geometric mean of the kept tokens' probabilities, 0 … 1; 0 when nothing is offered."""
+    model: str
+    usage: Usage
+    timings: CompletionTimings
+    explanation: Explanation = field(default_factory=Explanation)
+    suggestion_id: str = ""

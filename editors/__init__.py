@@ -1,0 +1,1 @@
+"""The clients: VS Code, Neovim and headless. Only `headless` is Python."""

@@ -1,0 +1,1 @@
+"""The headless client: batch work over files and repositories, without an editor."""

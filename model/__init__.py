@@ -1,0 +1,1 @@
+"""The engine: checkpoints, tokenizers, layers, caches, scheduling, sampling, serving. Knows nothing of editors."""

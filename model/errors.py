@@ -1,0 +1,103 @@
+"""The exception tree of tersely. Every error that a user can meet is one of these, and says what to do.
+
+    TerselyError                       1
+    ├── UsageError                     2   a wrong argument, setting or file position
+    ├── ModelError                     3
+    │   ├── UnknownModelError              no such name in the registry and no such file
+    │   ├── CheckpointError                a file that is damaged, truncated or of a kind that is not supported
+    │   └── PullError                      a model could not be fetched
+    │       ├── OfflineError                   TERSELY_OFFLINE=1 forbids it
+    │       ├── HashMismatchError              what arrived is not what was published
+    │       └── DiskFullError                  no room for it
+    ├── EngineError                    4
+    │   ├── EngineUnavailableError         cannot be started or reached, or died
+    │   ├── EngineAuthError                the token is missing or wrong
+    │   ├── EngineBusyError                the queue is full
+    │   └── RequestError                   the engine understood the request and refuses it
+    └── InternalError                  70  a defect of tersely itself
+
+The number is the exit code of the command line. Rooms above add leaves, never roots. Broken user code is a value,
+never an exception.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class TerselyError(Exception):
+    """Root of the tree. `message` says what is wrong, `hint` what to do about it; both are one or two sentences."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class UsageError(TerselyError):
+    """A wrong argument, setting or file position."""
+
+    exit_code = 2
+
+
+class ModelError(TerselyError):
+    """Something is wrong with the model that was asked for."""
+
+    exit_code = 3
+
+
+class UnknownModelError(ModelError):
+    """No such name in the registry, and no such file or folder."""
+
+
+class CheckpointError(ModelError):
+    """A checkpoint that is damaged, truncated, or of a kind that is not supported."""
+
+
+class PullError(ModelError):
+    """A model could not be fetched. Nothing half-written is left behind."""
+
+
+class OfflineError(PullError):
+    """A fetch is needed, and TERSELY_OFFLINE=1 forbids it."""
+
+
+class HashMismatchError(PullError):
+    """What arrived does not have the published SHA-256."""
+
+
+class DiskFullError(PullError):
+    """There is no room for the model."""
+
+
+class EngineError(TerselyError):
+    """Something is wrong with the engine, or with what was asked of it."""
+
+    exit_code = 4
+
+
+class EngineUnavailableError(EngineError):
+    """The engine cannot be started or reached, or died while it answered."""
+
+
+class EngineAuthError(EngineError):
+    """The engine asks for a token that was not given or is wrong."""
+
+
+class EngineBusyError(EngineError):
+    """The engine's queue is full."""
+
+
+class RequestError(EngineError):
+    """The engine understood the request and refuses it (too long a prompt, a bad parameter)."""
+
+
+class InternalError(TerselyError):
+    """A defect of tersely itself: please report it."""
+
+    exit_code = 70
