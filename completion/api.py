@@ -2,10 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Protocol
 
 from model.api import EngineTimings, Usage
+from model.status import EngineState, EngineStatus, StatusListener
+
+__all__ = [
+    "Completer",
+    "CompletionRequest",
+    "CompletionTimings",
+    "ContextUse",
+    "EngineState",
+    "EngineStatus",
+    "EngineTimings",
+    "Explanation",
+    "Level",
+    "SelectedItem",
+    "StatusListener",
+    "Suggestion",
+    "Trigger",
+    "Usage",
+]
+
+
+class Level(str, Enum):
+    """The dial from `quiet` (short, only when sure) to `eager` (blocks, whenever there is something to say)."""
+
+    QUIET = "quiet"
+    BALANCED = "balanced"
+    EAGER = "eager"
 
 
 class Trigger(Enum):
@@ -91,3 +119,35 @@ class Suggestion:
     timings: CompletionTimings
     explanation: Explanation = field(default_factory=Explanation)
     suggestion_id: str = ""
+
+
+class Completer(Protocol):
+    """The seam that clients hold. `completion.connect.connect` makes the real one.
+
+    `complete` never raises for user code of any kind. It raises `model.errors.EngineError` when there is no engine to
+    ask, and can be cancelled at any time: the engine is told within one decode step.
+    """
+
+    async def complete(self, request: CompletionRequest) -> list[Suggestion]:
+        """Suggestions, best first; empty where nothing is worth showing."""
+        ...
+
+    def document_closed(self, path: str) -> None:
+        """Forget what is held for a document."""
+        ...
+
+    def set_level(self, level: Level) -> None:
+        """Turn the dial; holds from the next request on."""
+        ...
+
+    def on_status(self, listener: StatusListener) -> Callable[[], None]:
+        """Call `listener` (on the event loop) with the status now and at each change; returns how to stop that."""
+        ...
+
+    def warm_up(self) -> None:
+        """Start the engine in the background if it is not running; progress goes to the status listeners."""
+        ...
+
+    async def aclose(self) -> None:
+        """Release connections and tasks; the shared engine process goes on for others."""
+        ...
