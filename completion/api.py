@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Protocol
 
 from model.api import EngineTimings, Usage
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 
-class Level(str, Enum):
+class Level(StrEnum):
     """The dial from `quiet` (short, only when sure) to `eager` (blocks, whenever there is something to say)."""
 
     QUIET = "quiet"

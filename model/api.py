@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from enum import Enum, IntEnum
+from enum import IntEnum, StrEnum
 from typing import Protocol, runtime_checkable
 
 
@@ -35,7 +35,7 @@ class Priority(IntEnum):
     BATCH = 1
 
 
-class FinishReason(str, Enum):
+class FinishReason(StrEnum):
     """Why a generation ended. `ABORT`: the client cancelled, or went away."""
 
     STOP = "stop"

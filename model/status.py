@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 
-class EngineState(str, Enum):
+class EngineState(StrEnum):
     """`IDLE`: not started yet, or unloaded; the next request starts it. `FAILED`: will be tried again on request."""
 
     IDLE = "idle"
