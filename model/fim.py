@@ -1,0 +1,136 @@
+"""Fill-in-the-middle formats, one row per model family: control tokens and order, as data. No tokenizer, no torch.
+
+A family is found by its vocabulary, never by the model's name. The beginning-of-sequence token is not part of a
+format: the engine adds it where the checkpoint asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from model.api import Segment
+from model.errors import RequestError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FimFormat:
+    """How one family wants prefix and suffix to be laid out. Token names are spelled as in the vocabulary."""
+
+    family: str
+    prefix: str
+    suffix: str
+    middle: str | None
+    """The token that asks for the middle; None: the middle follows the prefix."""
+    suffix_first: bool
+    """Suffix before prefix: what is typed comes last, so that the prefix cache holds from key to key."""
+    repository: str | None = None
+    """The token before a repository's name, in prompts of several files."""
+    file_separator: str | None = None
+    """The token before each file's path, in prompts of several files."""
+    ends: tuple[str, ...] = ()
+    """Control tokens that end the middle, beside the checkpoint's own end-of-sequence tokens."""
+    spelling: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """How a server that takes plain text wants a token spelled, where that is not its name."""
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """The tokens that a vocabulary must have for this format to apply."""
+        return tuple(token for token in (self.prefix, self.suffix, self.middle) if token is not None)
+
+    @property
+    def control_tokens(self) -> tuple[str, ...]:
+        """Every token this format may use or meet."""
+        extra = tuple(token for token in (self.repository, self.file_separator) if token is not None)
+        return (*self.tokens, *extra, *self.ends)
+
+
+# Sources: mistral-common (FIM request encoding), the model cards of Qwen2.5-Coder, DeepSeek-Coder, StarCoder2,
+# Granite Code, Seed-Coder, and the CodeLlama paper (arXiv 2308.12950).
+FORMATS: Mapping[str, FimFormat] = MappingProxyType(
+    {
+        row.family: row
+        for row in (
+            FimFormat(
+                family="qwen",
+                prefix="<|fim_prefix|>",
+                suffix="<|fim_suffix|>",
+                middle="<|fim_middle|>",
+                suffix_first=False,
+                repository="<|repo_name|>",
+                file_separator="<|file_sep|>",
+                ends=("<|endoftext|>", "<|fim_pad|>"),
+            ),
+            FimFormat(
+                family="starcoder",
+                prefix="<fim_prefix>",
+                suffix="<fim_suffix>",
+                middle="<fim_middle>",
+                suffix_first=False,
+                repository="<reponame>",
+                file_separator="<file_sep>",
+                ends=("<|endoftext|>", "<fim_pad>"),
+            ),
+            FimFormat(
+                family="deepseek",
+                prefix="<｜fim▁begin｜>",
+                suffix="<｜fim▁hole｜>",
+                middle="<｜fim▁end｜>",
+                suffix_first=False,
+                ends=("<｜end▁of▁sentence｜>",),
+            ),
+            FimFormat(
+                family="seed",
+                prefix="<[fim-prefix]>",
+                suffix="<[fim-suffix]>",
+                middle="<[fim-middle]>",
+                suffix_first=True,
+                ends=("<[end▁of▁sentence]>",),
+            ),
+            FimFormat(
+                family="codellama",
+                prefix="▁<PRE>",
+                suffix="▁<SUF>",
+                middle="▁<MID>",
+                suffix_first=False,
+                ends=("▁<EOT>",),
+                spelling=MappingProxyType({"▁<PRE>": "<PRE> ", "▁<SUF>": " <SUF>", "▁<MID>": " <MID>"}),
+            ),
+            FimFormat(
+                family="mistral",
+                prefix="[PREFIX]",
+                suffix="[SUFFIX]",
+                middle=None,
+                suffix_first=True,
+                ends=("</s>",),
+            ),
+        )
+    }
+)
+
+
+def detect(vocabulary: Container[str]) -> str:
+    """The family whose tokens are all in `vocabulary`, or "none"."""
+    for row in FORMATS.values():
+        if all(token in vocabulary for token in row.tokens):
+            return row.family
+    return "none"
+
+
+def apply(family: str, *, prefix: str, suffix: str, head: Sequence[Segment] = ()) -> tuple[Segment, ...]:
+    """Lay out one file with a hole. `head` goes before the file's first token (other files of the repository).
+
+    Raises `RequestError` for a family that has no format.
+    """
+    row = FORMATS.get(family)
+    if row is None:
+        raise RequestError(
+            f"The model was not trained to fill in the middle (its family is {family!r}), so `suffix` cannot be used.",
+            hint="Leave `suffix` out, or serve a model with a FIM format, such as Codestral or Qwen2.5-Coder.",
+        )
+    before = (Segment(row.prefix, special=True), Segment(prefix))
+    after = (Segment(row.suffix, special=True), Segment(suffix))
+    end = () if row.middle is None else (Segment(row.middle, special=True),)
+    parts = (*after, *before, *end) if row.suffix_first else (*before, *after, *end)
+    return (*head, *(part for part in parts if part.special or part.text))
