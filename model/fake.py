@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 from model.api import (
     Chunk,
@@ -74,11 +75,12 @@ class FakeEngine:
             tokens, reason = tokens[: request.sampling.max_tokens], FinishReason.LENGTH
         finished = False
         try:
-            for token in tokens:
+            usage = Usage(prompt_tokens=len(prompt_tokens), cached_tokens=cached, completion_tokens=0)
+            for count, token in enumerate(tokens, 1):
                 await asyncio.sleep(self._token_delay_s)
                 logprobs = () if request.sampling.logprobs is None else (TokenLogprob(0, token, self._logprob),)
-                yield Chunk(text=token, logprobs=logprobs)
-            usage = Usage(prompt_tokens=len(prompt_tokens), cached_tokens=cached, completion_tokens=len(tokens))
+                usage = replace(usage, completion_tokens=count)
+                yield Chunk(text=token, logprobs=logprobs, usage=usage, timings=EngineTimings())
             finished = True
             yield Chunk(finish_reason=reason, usage=usage, timings=EngineTimings())
         finally:

@@ -1,0 +1,55 @@
+"""Last touches on a suggestion: never offer what is already there, never leave blanks at the end."""
+
+from __future__ import annotations
+
+from completion.brackets import CLOSERS, unopened
+from completion.language import Language
+from completion.stopping import Site
+
+
+def polish(text: str, site: Site, language: Language) -> tuple[str, tuple[str, ...]]:
+    """The suggestion as it will be shown, and what was done to it, in words. Empty: nothing is worth showing."""
+    done: list[str] = []
+    for step in (_trim_rest_of_line, _trim_closers, _trim_blanks):
+        trimmed, note = step(text, site, language)
+        if trimmed != text:
+            done.append(note)
+        text = trimmed
+    if text and not text.strip():
+        return "", (*done, "dropped: only blanks")
+    if text and text.strip() == site.next_line.strip() and not site.line.strip():
+        return "", (*done, "dropped: the next line says the same")
+    return text, tuple(done)
+
+
+def _trim_rest_of_line(text: str, site: Site, _: Language) -> tuple[str, str]:
+    """Cut where the text begins to reproduce what stands behind the cursor on its line."""
+    rest = site.rest_of_line.strip()
+    note = "cut: what stands behind the cursor"
+    if not any(char.isalnum() for char in rest):
+        return text, note
+    found = text.find(rest)
+    if found >= 0:
+        return text[:found], note
+    for size in range(min(len(rest), len(text)), 2, -1):
+        if text.endswith(rest[:size]) and any(char.isalnum() for char in rest[:size]):
+            return text[:-size], note
+    return text, note
+
+
+def _trim_closers(text: str, site: Site, language: Language) -> tuple[str, str]:
+    """Drop trailing closers that the rest of the line already has, as far as the text opened no partner for them."""
+    surplus = unopened(text, language.line_comment)
+    rest = site.rest_of_line.lstrip()
+    for size in range(min(surplus, len(rest), len(text)), 0, -1):
+        if text.endswith(rest[:size]) and all(char in CLOSERS for char in rest[:size]):
+            return text[:-size], "cut: brackets that are closed behind the cursor"
+    for quote in "\"'`":
+        if rest.startswith(quote) and text.endswith(quote) and text.count(quote) % 2 == 1:
+            return text[:-1], "cut: a quote that is closed behind the cursor"
+    return text, ""
+
+
+def _trim_blanks(text: str, _: Site, __: Language) -> tuple[str, str]:
+    """No blanks at line ends, no empty lines at the end."""
+    return "\n".join(line.rstrip() for line in text.rstrip().split("\n")), "cut: blanks at the end"

@@ -1,0 +1,36 @@
+"""What a client may choose of completion, as one typed value. Clients parse; this room only reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from completion.api import Level
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptBudget:
+    """How much of the file goes into a prompt, in characters (code: about 3.3 a token)."""
+
+    prefix_characters: int = 3000
+    suffix_characters: int = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompletionSettings:
+    """Which model to ask, where it runs, and how much to show."""
+
+    model: str = "smollm2-135m"
+    """A name that `tersely model list` prints, or a path."""
+    engine_url: str | None = None
+    """Ask this server (tersely's own, or any that speaks OpenAI's completions) instead of starting an engine."""
+    engine_token_file: str | None = None
+    """File with the bearer token for `engine_url`."""
+    level: Level = Level.BALANCED
+    max_tokens: int = 64
+    budget: PromptBudget = field(default_factory=PromptBudget)
+    threads: int | None = None
+    """Threads of an engine that is started; None: as many as there are free cores."""
+    dtype: str = "auto"
+    quantize: str = "auto"
+    idle_unload_s: float = 900.0
+    """An engine that nobody asks for this long gives its memory back."""

@@ -1,0 +1,183 @@
+"""Where a suggestion ends: decided from the syntax around the cursor, then checked at each generated token.
+
+The shape is chosen once, before generation. The guard then sees all that was generated so far, and says where to cut
+as soon as that is certain; what would come after the cut is never waited for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from completion.api import Level
+from completion.brackets import CLOSERS, unclosed
+from completion.language import Language
+
+_MAX_LINES = {Level.QUIET: 1, Level.BALANCED: 12, Level.EAGER: 30}
+_BLOCK_WORDS = ("do", "then", "else", "begin", "of", "where")
+
+
+class Shape(Enum):
+    """`LINE`: the rest of the line, and what its open brackets need. `BLOCK`: lines deeper than the one above."""
+
+    LINE = "line"
+    BLOCK = "block"
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Keep `generated[:length]`. `reason` is one of: line, block, suffix, blank, lines, eos, tokens."""
+
+    length: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """The cursor's surroundings, read once."""
+
+    line: str
+    """What stands on the cursor's line before it."""
+    opener: str
+    """The last line with anything on it, up to the cursor: the one a block would belong to."""
+    rest_of_line: str
+    next_line: str
+    """The first line with anything on it behind the cursor's line."""
+
+
+def survey(text: str, offset: int) -> Site:
+    """Read the lines around `offset`."""
+    before = text[:offset].replace("\r\n", "\n").replace("\r", "\n")
+    line = before.rpartition("\n")[2]
+    opener = line
+    if not line.strip():
+        opener = next((old for old in reversed(before.split("\n")) if old.strip()), "")
+    rest, _, below = text[offset:].replace("\r\n", "\n").replace("\r", "\n").partition("\n")
+    next_line = next((new for new in below.split("\n", 40)[:40] if new.strip()), "")
+    return Site(line=line, opener=opener, rest_of_line=rest, next_line=next_line)
+
+
+def choose_shape(site: Site, language: Language, level: Level) -> Shape:
+    """A block where the syntax opens one (or the dial says eager), else a line. Inside a line: always a line."""
+    if site.rest_of_line.strip() or level is Level.QUIET or language.blocks == "none":
+        return Shape.LINE
+    if _opens_block(site.opener, language) and (not site.line.strip() or site.line == site.opener):
+        return Shape.BLOCK
+    return Shape.BLOCK if level is Level.EAGER else Shape.LINE
+
+
+def _opens_block(line: str, language: Language) -> bool:
+    code = line.rstrip()
+    if language.line_comment:
+        code = _without_comment(code, language.line_comment).rstrip()
+    if code.endswith(("{", "(", "[")) or code.endswith("=>"):
+        return True
+    if language.blocks != "indent":
+        return False
+    last_word = code.rpartition(" ")[2]
+    return code.endswith(":") or last_word in _BLOCK_WORDS or (language.id == "lua" and code.endswith(")"))
+
+
+def _without_comment(line: str, mark: str) -> str:
+    head, found, _ = line.partition(f" {mark}")
+    return head if found else ("" if line.lstrip().startswith(mark) else line)
+
+
+class StoppingGuard:
+    """Sees the generated text grow and says where it ends."""
+
+    def __init__(self, *, site: Site, shape: Shape, language: Language, level: Level) -> None:
+        self._site = site
+        self._shape = shape
+        self._language = language
+        self._max_lines = _MAX_LINES[level]
+        self._base_indent = _indent(site.opener)
+        self._lines_seen = 0
+
+    def check(self, generated: str) -> Cut | None:
+        """The cut, if the text so far settles it; None: go on. Only whole lines are judged."""
+        lines = generated.split("\n")
+        while self._lines_seen < len(lines) - 1:
+            cut = self._judge(lines, self._lines_seen)
+            self._lines_seen += 1
+            if cut:
+                return cut
+        return self._judge_open_line(lines) if self._shape is Shape.BLOCK else None
+
+    def finish(self, generated: str, reason: str) -> Cut:
+        """The cut at the end of generation: an unfinished last line of several goes when tokens ran out."""
+        cut = self.check(generated)
+        if cut:
+            return cut
+        lines = generated.split("\n")
+        if reason == "length":
+            keep = len(lines) - 1 if len(lines) > 1 else 1
+            return Cut(_length(lines, keep), "tokens")
+        last = len(lines) - 1
+        return self._judge(lines, last, final=True) or Cut(len(generated), "eos")
+
+    def _judge(self, lines: list[str], index: int, *, final: bool = False) -> Cut | None:
+        """Judge the finished line `index`; the cut lies before it or behind it."""
+        if self._repeats_suffix(lines, index):
+            return Cut(_length(lines, index), "suffix")
+        if self._shape is Shape.LINE:
+            return None if final else self._judge_line(lines, index)
+        if index > 0 and self._leaves_block(lines[index]):
+            closes = self._closes_block(lines[index])
+            return Cut(_length(lines, index + closes), "block")
+        if index > 1 and not lines[index].strip() and not lines[index - 1].strip():
+            return Cut(_length(lines, index - 1), "blank")
+        if index + 1 >= self._max_lines:
+            return Cut(_length(lines, index + 1), "lines")
+        return None
+
+    def _judge_line(self, lines: list[str], index: int) -> Cut | None:
+        """A line ends where it ends, unless brackets that it opened are still open."""
+        if self._max_lines == 1 or not unclosed("\n".join(lines[: index + 1]), self._language.line_comment):
+            return Cut(_length(lines, index + 1), "line")
+        if index + 1 >= self._max_lines:
+            return Cut(_length(lines, 1), "lines")
+        return None
+
+    def _judge_open_line(self, lines: list[str]) -> Cut | None:
+        """A line that is still being written already leaves the block when its first character stands too far left."""
+        index = len(lines) - 1
+        line = lines[index]
+        if index == 0 or not line.strip() or not self._leaves_block(line) or self._closes_block(line):
+            return None
+        return Cut(_length(lines, index), "block")
+
+    def _leaves_block(self, line: str) -> bool:
+        return bool(line.strip()) and _indent(line) <= self._base_indent
+
+    def _closes_block(self, line: str) -> bool:
+        """Does the line end the block itself, and is that end not already there?"""
+        code = line.strip()
+        if _indent(line) != self._base_indent or not (code[0] in CLOSERS or code.split()[0] in ("end", "fi", "done")):
+            return False
+        return not (_indent(self._site.next_line) == self._base_indent and self._site.next_line.strip()[:1] == code[0])
+
+    def _repeats_suffix(self, lines: list[str], index: int) -> bool:
+        """Is this line, a whole line of its own, the next one that is already in the file?"""
+        if index == 0 and self._site.line.strip():
+            return False
+        line = lines[index] if index else self._site.line + lines[index]
+        return bool(line.strip(" \t)]};,")) and line.rstrip() == self._site.next_line.rstrip()
+
+
+def _indent(line: str) -> int:
+    """Width of a line's indentation, a tab as the next multiple of 8."""
+    width = 0
+    for char in line:
+        if char == " ":
+            width += 1
+        elif char == "\t":
+            width += 8 - width % 8
+        else:
+            break
+    return width
+
+
+def _length(lines: list[str], count: int) -> int:
+    """Length of the first `count` lines without the newline behind them."""
+    return max(0, sum(len(line) + 1 for line in lines[:count]) - 1)
