@@ -145,9 +145,7 @@ class EngineCompleter:
     async def _generate(self, situation: _Situation, attempt: int) -> _Draft:
         """Read the engine's stream until the guard has seen enough; closing the stream stops the engine."""
         shape = choose_shape(situation.site, situation.language, situation.level)
-        guard = StoppingGuard(
-            site=situation.site, shape=shape, language=situation.language, level=situation.level
-        )
+        guard = StoppingGuard(site=situation.site, shape=shape, language=situation.language, level=situation.level)
         caps = [cap for cap in (self._settings.max_tokens, situation.request.max_tokens) if cap is not None]
         sampling = SamplingParams(
             max_tokens=min(caps),

@@ -70,7 +70,7 @@ def _opens_block(line: str, language: Language) -> bool:
     code = line.rstrip()
     if language.line_comment:
         code = _without_comment(code, language.line_comment).rstrip()
-    if code.endswith(("{", "(", "[")) or code.endswith("=>"):
+    if code.endswith(("{", "(", "[", "=>")):
         return True
     if language.blocks != "indent":
         return False

@@ -13,6 +13,17 @@ from types import MappingProxyType
 from model.api import Segment
 from model.errors import RequestError
 
+NONE = "none"
+"""The family of models that were never trained to fill in the middle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snippet:
+    """A piece of another file, shown to the model with its path."""
+
+    path: str
+    text: str
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FimFormat:
@@ -31,6 +42,10 @@ class FimFormat:
     """The token before each file's path, in prompts of several files."""
     ends: tuple[str, ...] = ()
     """Control tokens that end the middle, beside the checkpoint's own end-of-sequence tokens."""
+    path_in_prefix: bool = False
+    """Does the prefix begin with a line that names the file, and do snippets of other files come first of all?"""
+    by_vocabulary: bool = True
+    """False: the tokens alone prove nothing; the adapter that taught the format names the family."""
     spelling: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """How a server that takes plain text wants a token spelled, where that is not its name."""
 
@@ -105,6 +120,18 @@ FORMATS: Mapping[str, FimFormat] = MappingProxyType(
                 suffix_first=True,
                 ends=("</s>",),
             ),
+            # tersely's own, taught to the embedded model on spare tokens: docs/prompt-layout.md.
+            FimFormat(
+                family="tersely",
+                prefix="<issue_start>",
+                suffix="<issue_comment>",
+                middle=None,
+                suffix_first=True,
+                file_separator="<file_sep>",
+                ends=("<|endoftext|>",),
+                path_in_prefix=True,
+                by_vocabulary=False,
+            ),
         )
     }
 )
@@ -113,9 +140,30 @@ FORMATS: Mapping[str, FimFormat] = MappingProxyType(
 def detect(vocabulary: Container[str]) -> str:
     """The family whose tokens are all in `vocabulary`, or "none"."""
     for row in FORMATS.values():
-        if all(token in vocabulary for token in row.tokens):
+        if row.by_vocabulary and all(token in vocabulary for token in row.tokens):
             return row.family
-    return "none"
+    return NONE
+
+
+def render(
+    family: str, *, prefix: str, suffix: str, path: str = "", snippets: Sequence[Snippet] = ()
+) -> tuple[Segment, ...]:
+    """The whole prompt for a cursor between `prefix` and `suffix`, in any family.
+
+    `snippets` are other places of the repository, most stable first. Without a trained format the prompt is the
+    prefix alone, which a model continues.
+    """
+    row = FORMATS.get(family)
+    if row is None:
+        return (Segment(prefix),)
+    if row.path_in_prefix:
+        prefix = f"{path}\n{prefix}"
+    head: list[Segment] = []
+    if row.file_separator is not None:
+        for snippet in snippets:
+            text = f"{snippet.path}\n{snippet.text}\n"
+            head += (Segment(row.file_separator, special=True), Segment(text))
+    return apply(family, prefix=prefix, suffix=suffix, head=head)
 
 
 def apply(family: str, *, prefix: str, suffix: str, head: Sequence[Segment] = ()) -> tuple[Segment, ...]:
