@@ -1,0 +1,31 @@
+"""Rotary position embedding, half-split layout (Su et al. 2021; the layout is HF's).
+
+Legend: B batch, T tokens, H heads, E head dimensions, R rotated dimensions.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from model.config import RopeConfig
+
+
+def rope_table(config: RopeConfig, positions: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines and sines for integer positions [...]: two float32 tensors [..., R], each half repeated."""
+    exponents = torch.arange(0, config.dimensions, 2, dtype=torch.int64).float() / config.dimensions
+    frequencies = 1.0 / (config.base**exponents)  # [R / 2]
+    if config.factors is not None:
+        frequencies = frequencies / torch.tensor(config.factors)
+    angles = positions.float()[..., None] * frequencies.to(positions.device)
+    doubled = torch.cat((angles, angles), dim=-1)  # [..., R]
+    return doubled.cos(), doubled.sin()
+
+
+def rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+    """Turn the first R dimensions of x [B, H, T, E] by tables that broadcast to [B, H, T, R]."""
+    rotated = cosines.shape[-1]
+    turning, still = x[..., :rotated], x[..., rotated:]
+    first, second = turning.chunk(2, dim=-1)
+    turned = turning * cosines + torch.cat((-second, first), dim=-1) * sines
+    return torch.cat((turned.to(x.dtype), still), dim=-1)
