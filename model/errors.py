@@ -4,6 +4,7 @@
     ├── UsageError                     2   a wrong argument, setting or file position
     ├── ModelError                     3
     │   ├── UnknownModelError              no such name in the registry and no such file
+    │   ├── ModelMissingError              a known name whose file is not on this machine
     │   ├── CheckpointError                a file that is damaged, truncated or of a kind that is not supported
     │   └── PullError                      a model could not be fetched
     │       ├── OfflineError                   TERSELY_OFFLINE=1 forbids it
@@ -53,6 +54,10 @@ class ModelError(TerselyError):
 
 class UnknownModelError(ModelError):
     """No such name in the registry, and no such file or folder."""
+
+
+class ModelMissingError(ModelError):
+    """A model that tersely knows by name, whose file is not on this machine."""
 
 
 class CheckpointError(ModelError):
