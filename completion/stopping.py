@@ -15,6 +15,7 @@ from completion.language import Language
 
 _MAX_LINES = {Level.QUIET: 1, Level.BALANCED: 12, Level.EAGER: 30}
 _BLOCK_WORDS = ("do", "then", "else", "begin", "of", "where")
+_END_WORDS = ("end", "fi", "done", "esac")
 
 
 class Shape(Enum):
@@ -91,7 +92,8 @@ class StoppingGuard:
         self._shape = shape
         self._language = language
         self._max_lines = _MAX_LINES[level]
-        self._base_indent = _indent(site.opener)
+        # Where nothing opens a block, what follows are neighbours: they may stand as far left as the line itself.
+        self._base_indent = _indent(site.opener) - (not _opens_block(site.opener, language))
         self._lines_seen = 0
 
     def check(self, generated: str) -> Cut | None:
@@ -153,7 +155,8 @@ class StoppingGuard:
     def _closes_block(self, line: str) -> bool:
         """Does the line end the block itself, and is that end not already there?"""
         code = line.strip()
-        if _indent(line) != self._base_indent or not (code[0] in CLOSERS or code.split()[0] in ("end", "fi", "done")):
+        closes = code[0] in CLOSERS or (self._language.id != "python" and code.split()[0] in _END_WORDS)
+        if _indent(line) != self._base_indent or not closes:
             return False
         return not (_indent(self._site.next_line) == self._base_indent and self._site.next_line.strip()[:1] == code[0])
 

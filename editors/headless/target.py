@@ -11,7 +11,7 @@ from pathlib import Path
 from model.errors import UsageError
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
-_PLACE = re.compile(r"^(?P<file>.+?)(?::(?P<line>\d+))?(?::(?P<column>\d+))?:?$", re.DOTALL)
+_NUMBER_BEHIND = re.compile(r"^(?P<file>.+):(?P<number>\d+)$", re.DOTALL)
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -72,7 +72,7 @@ def offset_at(text: str, line: int, column: int | None) -> int:
 def place_of(text: str, offset: int) -> tuple[int, int]:
     """The 1-based line and column of an offset."""
     line, start = 1, 0
-    for match in _LINE_END.finditer(text, 0):
+    for match in _LINE_END.finditer(text):
         if match.end() > offset:
             break
         line, start = line + 1, match.end()
@@ -93,13 +93,15 @@ def decode(data: bytes, name: str) -> str:
 
 
 def _parse(place: str) -> tuple[str, int | None, int | None]:
-    if Path(place).is_file():
-        return place, None, None
-    match = _PLACE.match(place)
-    if match is None:
+    """File, line and column. A colon and digits may also belong to a name: a file that exists wins."""
+    name = place.removesuffix(":")
+    numbers: list[int] = []
+    while not Path(name).is_file() and len(numbers) < 2 and (match := _NUMBER_BEHIND.match(name)):
+        name = match["file"]
+        numbers.insert(0, int(match["number"]))
+    if not name:
         raise UsageError("No file was given.", hint="Write FILE:LINE:COL, or - for standard input.")
-    numbers = [int(match[part]) if match[part] else None for part in ("line", "column")]
-    return match["file"], numbers[0], numbers[1]
+    return name, *([*numbers, None, None])[:2]
 
 
 def _read(name: str) -> bytes:
@@ -111,7 +113,9 @@ def _read(name: str) -> bytes:
         raise UsageError(f"{name} may not be read.", hint="Check its permissions.") from error
     except OSError as error:
         reason = error.strerror or str(error)
-        raise UsageError(f"{name} cannot be read: {reason}.", hint="Write FILE:LINE:COL, LINE and COL from 1.") from error
+        raise UsageError(
+            f"{name} cannot be read: {reason}.", hint="Write FILE:LINE:COL, LINE and COL from 1."
+        ) from error
 
 
 def _root(path: Path) -> Path:

@@ -1,0 +1,132 @@
+"""The completer over a scripted engine: a source with a cursor in, suggestions out."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from completion.api import CompletionRequest, Level, SelectedItem, Trigger
+from completion.service import EngineCompleter
+from completion.settings import CompletionSettings
+from model.api import ModelInfo
+from model.errors import UsageError
+from model.fake import FakeEngine
+from tests.cursor import at_cursor
+
+
+def request_at(source: str, **changes: object) -> CompletionRequest:
+    text, offset = at_cursor(source)
+    return replace(CompletionRequest(text=text, offset=offset, path="a.py"), **changes)  # type: ignore[arg-type]
+
+
+async def check(source: str, generated: str, shown: str | None) -> None:
+    suggestions = await EngineCompleter(FakeEngine(generated)).complete(request_at(source))
+    assert [one.text for one in suggestions] == ([] if shown is None else [shown])
+
+
+@pytest.mark.parametrize(
+    ("source", "generated", "shown"),
+    [
+        ("x = ‸\n", "1 + 2\ny = 3\n", "1 + 2"),
+        ("print(‸)\n", "x)\n", "x"),
+        ("x = 1‸\n", "\nmore", None),
+        ("def f():\r\n    ‸\r\n", "a = 1\n    return a\nend", "a = 1\r\n    return a"),
+        ("na‸me = 1\n", "xyz", None),
+        ("‸", "import os\n", "import os"),
+    ],
+)
+async def test_complete(source: str, generated: str, shown: str | None) -> None:
+    await check(source, generated, shown)
+
+
+async def test_stopping_closes_the_stream() -> None:
+    engine = FakeEngine("a = 1\nb = 2\nc = 3\n")
+    (suggestion,) = await EngineCompleter(engine).complete(request_at("‸"))
+    assert suggestion.text == "a = 1"
+    assert engine.cancelled == 1
+    assert suggestion.usage.completion_tokens < 8
+
+
+async def test_typing_along_a_suggestion_does_not_ask_the_engine() -> None:
+    engine = FakeEngine("return value\n")
+    completer = EngineCompleter(engine)
+    await completer.complete(request_at("x = 1\n‸\ny = 2\n"))
+    for typed in ("r", "re", "return v", "re"):
+        (suggestion,) = await completer.complete(request_at(f"x = 1\n{typed}‸\ny = 2\n"))
+        assert typed + suggestion.text == "return value"
+        assert suggestion.usage.completion_tokens == 0
+    assert len(engine.requests) == 1
+
+
+@pytest.mark.parametrize("source", ["x = 1\nq‸\ny = 2\n", "x = 2\nr‸\ny = 2\n", "x = 1\nr‸\ny = 3\n"])
+async def test_typing_something_else_asks_again(source: str) -> None:
+    engine = FakeEngine("return value\n")
+    completer = EngineCompleter(engine)
+    await completer.complete(request_at("x = 1\n‸\ny = 2\n"))
+    await completer.complete(request_at(source))
+    assert len(engine.requests) == 2
+
+
+async def test_a_closed_document_is_forgotten() -> None:
+    engine = FakeEngine("return value\n")
+    completer = EngineCompleter(engine)
+    await completer.complete(request_at("‸"))
+    completer.document_closed("a.py")
+    await completer.complete(request_at("r‸"))
+    assert len(engine.requests) == 2
+
+
+async def test_the_selected_menu_item_is_extended() -> None:
+    text, offset = at_cursor("os.pa‸\n")
+    request = CompletionRequest(text=text, offset=offset, path="a.py", selected=SelectedItem(3, 5, "path"))
+    engine = FakeEngine(lambda prompt: ".join(a)" if prompt.endswith("os.path") else "wrong")
+    (suggestion,) = await EngineCompleter(engine).complete(request)
+    assert (suggestion.text, suggestion.start, suggestion.end) == ("path.join(a)", 3, 5)
+
+
+async def test_invoked_offers_distinct_alternatives() -> None:
+    answers = iter(["one", "two", "one"])
+    completer = EngineCompleter(FakeEngine(lambda _: next(answers)))
+    suggestions = await completer.complete(request_at("x = ‸", trigger=Trigger.INVOKED))
+    assert [one.text for one in suggestions] == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("level", "logprob", "shown"),
+    [(Level.QUIET, -1.0, 0), (Level.QUIET, -0.1, 1), (Level.BALANCED, -2.0, 0), (Level.EAGER, -9.0, 1)],
+)
+async def test_the_dial_hides_what_is_unsure(level: Level, logprob: float, shown: int) -> None:
+    completer = EngineCompleter(FakeEngine("value", logprob=logprob), CompletionSettings(level=level))
+    assert len(await completer.complete(request_at("x = ‸"))) == shown
+
+
+async def test_cancelling_reaches_the_engine() -> None:
+    engine = FakeEngine("a b c d e f", token_delay_s=0.05)
+    task = asyncio.create_task(EngineCompleter(engine).complete(request_at("‸")))
+    await asyncio.sleep(0.08)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert engine.cancelled == 1
+
+
+async def test_an_offset_outside_the_text_is_refused() -> None:
+    with pytest.raises(UsageError, match="outside"):
+        await EngineCompleter(FakeEngine("")).complete(CompletionRequest(text="ab", offset=3))
+
+
+async def test_the_prompt_is_in_the_family_the_model_was_trained_on() -> None:
+    info = ModelInfo(name="m", architecture="a", fim_family="mistral")
+    engine = FakeEngine("1", info=info)
+    (suggestion,) = await EngineCompleter(engine).complete(request_at("x = ‸\ny = 2\n"))
+    assert suggestion.explanation.prompt == "[SUFFIX]\ny = 2\n[PREFIX]x = "
+    assert [use.source for use in suggestion.explanation.context] == ["prefix", "suffix"]
+
+
+async def test_the_level_can_change_while_running() -> None:
+    completer = EngineCompleter(FakeEngine("a = 1\n    b = 2\n"))
+    completer.set_level(Level.QUIET)
+    (suggestion,) = await completer.complete(request_at("def f():\n    ‸"))
+    assert suggestion.text == "a = 1"

@@ -1,0 +1,118 @@
+"""Where suggestions end: a source with a cursor and a long-winded model in, the kept text out."""
+
+from __future__ import annotations
+
+import pytest
+
+from completion.api import Level
+from completion.language import detect
+from completion.stopping import Shape, StoppingGuard, choose_shape, survey
+from tests.cursor import at_cursor
+
+
+def check(
+    source: str, generated: str, kept: str, *, path: str = "a.py", level: Level = Level.BALANCED, ends: str = "stop"
+) -> str:
+    """Feed `generated` character by character; assert what is kept, and return the reason."""
+    text, offset = at_cursor(source)
+    site, language = survey(text, offset), detect(path=path)
+    guard = StoppingGuard(site=site, shape=choose_shape(site, language, level), language=language, level=level)
+    seen = ""
+    cut = None
+    for char in generated:
+        seen += char
+        cut = guard.check(seen)
+        if cut:
+            break
+    cut = cut or guard.finish(seen, ends)
+    assert seen[: cut.length] == kept
+    return cut.reason
+
+
+def test_a_line_ends_at_its_newline() -> None:
+    assert check("x = ‸\n", "1\ny = 2\n", "1") == "line"
+
+
+def test_nothing_to_add_stays_nothing() -> None:
+    assert check("x = 1‸\n", "\ny = 2\n", "") == "line"
+
+
+def test_a_line_goes_on_while_its_brackets_are_open() -> None:
+    assert check("f‸\n", "(\n    1,\n)\ng()", "(\n    1,\n)") == "line"
+
+
+def test_open_brackets_do_not_run_away() -> None:
+    assert check("f‸\n", "(\n" + "    1,\n" * 40, "(") == "lines"
+
+
+def test_a_block_ends_where_indentation_falls_back() -> None:
+    source = "def f(x):\n    ‸\n"
+    assert check(source, "y = x\n    return y\n\ndef g():\n    pass\n", "y = x\n    return y\n") == "block"
+
+
+def test_a_block_ends_at_the_first_character_that_leaves_it() -> None:
+    text, offset = at_cursor("def f(x):\n    ‸\n")
+    site, language = survey(text, offset), detect(path="a.py")
+    guard = StoppingGuard(site=site, shape=Shape.BLOCK, language=language, level=Level.BALANCED)
+    assert guard.check("return x\n") is None
+    assert guard.check("return x\nd") is not None
+
+
+def test_a_block_after_a_colon_on_the_same_line() -> None:
+    assert check("if x:‸\n", "\n    return 1\nelse:\n", "\n    return 1") == "block"
+
+
+def test_a_brace_block_keeps_its_closer() -> None:
+    source = "function f() {\n  ‸"
+    assert check(source, "return 1;\n}\nfunction g() {", "return 1;\n}", path="a.js") == "block"
+
+
+def test_a_brace_block_leaves_a_closer_that_is_already_there() -> None:
+    source = "function f() {\n  ‸\n}\n"
+    assert check(source, "return 1;\n}\nfunction g() {", "return 1;", path="a.js") == "block"
+
+
+def test_a_block_ends_before_what_already_follows() -> None:
+    source = "def f():\n    ‸\n    return total\n"
+    assert check(source, "total = 1\n    return total\n", "total = 1") == "suffix"
+
+
+def test_a_block_ends_at_two_blank_lines() -> None:
+    assert check("def f():\n    ‸", "a = 1\n\n\n\n    b = 2\n", "a = 1") == "blank"
+
+
+def test_an_unfinished_last_line_goes_when_tokens_run_out() -> None:
+    assert check("def f():\n    ‸", "a = 1\n    b = a.unfin", "a = 1", ends="length") == "tokens"
+
+
+def test_the_only_line_stays_when_tokens_run_out() -> None:
+    assert check("x = ‸", "some_long_na", "some_long_na", ends="length") == "tokens"
+
+
+def test_quiet_is_one_line() -> None:
+    assert check("def f():\n    ‸", "a = 1\n    b = 2\n", "a = 1", level=Level.QUIET) == "line"
+
+
+def test_eager_writes_blocks_anywhere() -> None:
+    source = "def f():\n    a = 1\n    ‸"
+    assert check(source, "b = 2\n    return b\ng()\n", "b = 2\n    return b", level=Level.EAGER) in ("block", "blank")
+
+
+@pytest.mark.parametrize(
+    ("source", "path", "shape"),
+    [
+        ("def f():\n    ‸", "a.py", Shape.BLOCK),
+        ("def f():  # why\n    ‸", "a.py", Shape.BLOCK),
+        ("# so:\n‸", "a.py", Shape.LINE),
+        ("x = 1\n‸", "a.py", Shape.LINE),
+        ("x = (‸)", "a.py", Shape.LINE),
+        ("if (x) {\n\t‸", "a.ts", Shape.BLOCK),
+        ("const f = (x) =>‸", "a.ts", Shape.BLOCK),
+        ("while x; do\n‸", "a.sh", Shape.BLOCK),
+        ("Two things:\n‸", "a.md", Shape.LINE),
+        ("if x:\r\n    ‸\r\n", "a.py", Shape.BLOCK),
+    ],
+)
+def test_shape_follows_syntax(source: str, path: str, shape: Shape) -> None:
+    text, offset = at_cursor(source)
+    assert choose_shape(survey(text, offset), detect(path=path), Level.BALANCED) is shape
