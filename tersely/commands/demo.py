@@ -1,0 +1,85 @@
+"""`tersely demo`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from completion.api import Suggestion
+from completion.connect import connect
+from completion.settings import CompletionSettings
+from editors.headless.complete import as_json
+from editors.headless.demo import Place, load_places, play
+from editors.headless.target import Target, place_of
+from tersely import rooms
+from tersely.commands.output import EngineProgress, print_json, stdout
+
+_LINES_BEFORE = 4
+
+
+def command(
+    folder: Annotated[Path | None, typer.Argument(help="A folder with a demo.toml; default: the sample.")] = None,
+    model: Annotated[str, typer.Option("--model", help="Name or path of the model.")] = CompletionSettings.model,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show ghost text at several places of a small sample repository."""
+    asyncio.run(_run(folder or rooms.home() / "examples" / "sample", model, json))
+
+
+async def _run(folder: Path, model: str, json: bool) -> None:
+    places = load_places(folder)
+    completer = connect(CompletionSettings(model=model))
+    progress = EngineProgress()
+    completer.on_status(progress.show)
+    started_s = time.perf_counter()
+    answers: list[tuple[Place, Suggestion]] = []
+    try:
+        async for place, suggestion in play(completer, places, folder):
+            progress.close()
+            answers.append((place, suggestion))
+            if not json:
+                _show(place, suggestion)
+    finally:
+        progress.close()
+        await completer.aclose()
+    if json:
+        print_json(
+            [as_json(one, Target(place.text, place.offset, place.path, None)) | {"file": place.path, "was": place.cut}
+             for place, one in answers]
+        )
+        return
+    total_ms = (time.perf_counter() - started_s) * 1000
+    read = sum(one.usage.prompt_tokens for _, one in answers)
+    reused = sum(one.usage.cached_tokens for _, one in answers)
+    generated = sum(one.usage.completion_tokens for _, one in answers)
+    stdout.print(
+        f"[bold]{len(answers)} places[/bold] in {total_ms / 1000:.1f} s, the engine's start included: "
+        f"{read} tokens read, {reused} of them reused, {generated} generated. "
+        "[dim]The engine stays for the next one; `tersely stop` ends it.[/dim]"
+    )
+
+
+def _show(place: Place, suggestion: Suggestion) -> None:
+    line, column = place_of(place.text, place.offset)
+    stdout.print(f"[bold]{place.path}[/bold]:{line}:{column}")
+    before = "\n".join(place.text[: place.offset].split("\n")[-_LINES_BEFORE:])
+    after = place.text[place.offset :].split("\n", 1)[0]
+    shown = Text()
+    shown.append(before, style="default")
+    shown.append(suggestion.text or "∅", style="italic cyan" if suggestion.text else "dim")
+    shown.append(after, style="default")
+    width = len(str(line))
+    first = line - before.count("\n")
+    for number, row in enumerate(shown.split("\n", allow_blank=True), first):
+        stdout.print(Text(f"  {number:>{width}} │ ", style="dim") + row)
+    engine, usage = suggestion.timings.engine, suggestion.usage
+    stdout.print(
+        f"  [dim]{suggestion.timings.total_ms:.0f} ms (prefill {engine.prefill_ms:.0f}, decode {engine.decode_ms:.0f}) · "
+        f"{usage.prompt_tokens} tokens read, {usage.cached_tokens} reused, {usage.completion_tokens} generated · "
+        f"confidence {suggestion.confidence:.2f} · ended by {suggestion.stop_reason}[/dim]\n"
+    )
