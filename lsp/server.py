@@ -1,0 +1,341 @@
+"""The language server: each handler translates, and calls the host. What there is to decide is decided elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from lsprotocol import types
+from pygls.lsp.server import LanguageServer
+
+from completion.api import EngineStatus
+from lsp import inline, menu
+from lsp.host import Connect, Host
+from lsp.parent import wait_until_gone
+from lsp.positions import Encoding
+from lsp.progress import LoadProgress
+from lsp.protocol import Protocol, converter
+from lsp.settings import Settings, parse
+from lsp.status import Status
+
+logger = logging.getLogger(__name__)
+
+SECTION = "tersely"
+STATUS = "tersely/didChangeStatus"
+COPILOT_STATUS = "didChangeStatus"
+DID_SHOW = "textDocument/didShowCompletion"
+DID_PARTIALLY_ACCEPT = "textDocument/didPartiallyAcceptCompletion"
+DID_FOCUS = "textDocument/didFocus"
+_CONFIGURATION_WAIT_S = 2.0
+"""An editor that takes longer to answer gets the settings it sent at first until it does."""
+_MENU_REGISTRATION = "tersely-menu"
+
+
+class Server(LanguageServer):
+    """A pygls server with a host, and the host's editor."""
+
+    protocol: Protocol
+
+    def __init__(self, connect: Connect) -> None:
+        super().__init__(
+            "tersely",
+            _version(),
+            text_document_sync_kind=types.TextDocumentSyncKind.Incremental,
+            protocol_cls=Protocol,
+            converter_factory=converter,
+        )
+        self.host = Host(connect, self)
+        self.initial_settings: object = None
+        self.copilot_client = False
+        self.on_orphaned: Callable[[], None] = lambda: None
+        self._progress = LoadProgress(self)
+        self._menu_registered = False
+        self._tasks: set[asyncio.Future[Any]] = set()
+
+    def in_background(self, work: Awaitable[Any]) -> asyncio.Future[Any]:
+        """Run `work` as a task that is kept until it is done, and whose failure is logged."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+        return task
+
+    def _finished(self, task: asyncio.Future[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("Background work failed", exc_info=error)
+
+    async def aclose(self) -> None:
+        """End background work and let go of the completer. Can be called again."""
+        for task in list(self._tasks):
+            task.cancel()
+        await self.host.aclose()
+
+    def client_can(self, *path: str) -> bool:
+        """Whether the client's capabilities have something true at `path`."""
+        value: Any = self.client_capabilities
+        for name in path:
+            value = getattr(value, name, None)
+        return bool(value)
+
+    def report_server_error(self, error: Exception, source: Any) -> None:
+        """Into the log, never as a pop-up: an editor would show one at each key."""
+        logger.error("%s: %s", getattr(source, "__name__", source), error)
+
+    # What the host says to the editor.
+
+    def warn(self, message: str) -> None:
+        self.window_show_message(types.ShowMessageParams(types.MessageType.Warning, message))
+
+    def show_status(self, status: Status) -> None:
+        shown = {"kind": status.kind.value, "message": status.message, "busy": status.busy, "hint": status.hint}
+        self.protocol.notify(STATUS, shown)
+        if self.copilot_client:
+            kind = "Normal" if status.busy else status.kind.value
+            self.protocol.notify(COPILOT_STATUS, {"kind": kind, "message": status.message, "busy": status.busy})
+
+    def show_loading(self, status: EngineStatus) -> None:
+        if self.client_can("window", "work_done_progress"):
+            self._progress.update(status)
+
+    # What the progress display needs of the editor.
+
+    def create(self, token: str) -> Awaitable[object]:
+        return self.work_done_progress.create_async(token)
+
+    def begin(self, token: str, title: str, message: str, percentage: int | None) -> None:
+        begin = types.WorkDoneProgressBegin(title=title, message=message, percentage=percentage)
+        self.work_done_progress.begin(token, begin)
+
+    def report(self, token: str, message: str, percentage: int | None) -> None:
+        self.work_done_progress.report(token, types.WorkDoneProgressReport(message=message, percentage=percentage))
+
+    def end(self, token: str, message: str) -> None:
+        self.work_done_progress.end(token, types.WorkDoneProgressEnd(message=message))
+
+    # Settings.
+
+    async def start(self) -> None:
+        """After `initialized`: read the settings, and start with them."""
+        self._register_configuration()
+        pulling = self.in_background(self.pull_settings())
+        await asyncio.wait({pulling}, timeout=_CONFIGURATION_WAIT_S)
+        if not pulling.done():
+            self.apply(None)
+        if self.process_id is not None:
+            self.in_background(self._watch_parent(self.process_id))
+
+    async def pull_settings(self) -> None:
+        """Ask the editor for its configuration where it can be asked, and apply it."""
+        configuration: object = None
+        if self.client_can("workspace", "configuration"):
+            item = types.ConfigurationItem(section=SECTION)
+            try:
+                answers = await self.workspace_configuration_async(types.ConfigurationParams([item]))
+                configuration = answers[0] if answers else None
+            except Exception as error:  # noqa: BLE001 - an editor's error is no reason to stay without settings.
+                logger.warning("The editor did not answer workspace/configuration: %s", error)
+        self.apply(configuration)
+
+    def apply(self, configuration: object) -> None:
+        """Apply the configuration over what came with `initialize`."""
+        settings, problems = parse(self.initial_settings, configuration)
+        self.host.apply(settings, problems)
+        self._offer_menu(settings)
+
+    def _register_configuration(self) -> None:
+        if self.client_can("workspace", "did_change_configuration", "dynamic_registration"):
+            options = types.DidChangeConfigurationRegistrationOptions(section=SECTION)
+            self._register("tersely-settings", types.WORKSPACE_DID_CHANGE_CONFIGURATION, options)
+
+    def _offer_menu(self, settings: Settings) -> None:
+        """Register or unregister the menu where the editor can be told; else a change holds after a restart."""
+        if self.protocol.menu_advertised or settings.menu == self._menu_registered:
+            return
+        if not self.client_can("text_document", "completion", "dynamic_registration"):
+            return
+        self._menu_registered = settings.menu
+        method = types.TEXT_DOCUMENT_COMPLETION
+        if settings.menu:
+            self._register(_MENU_REGISTRATION, method, types.CompletionRegistrationOptions())
+        else:
+            gone = types.Unregistration(id=_MENU_REGISTRATION, method=method)
+            self.in_background(self.client_unregister_capability_async(types.UnregistrationParams([gone])))
+
+    def _register(self, name: str, method: str, options: object) -> None:
+        registration = types.Registration(id=name, method=method, register_options=options)
+        self.in_background(self.client_register_capability_async(types.RegistrationParams([registration])))
+
+    async def _watch_parent(self, process_id: int) -> None:
+        if await wait_until_gone(process_id):
+            logger.warning("The editor is gone, without a word.")
+            self.on_orphaned()
+
+
+def build(connect: Connect) -> Server:
+    """A server that serves one editor, with the completer that `connect` makes once the settings are known.
+
+    pygls passes the server to a handler whose first parameter could be one; so untyped parameters are `Any`, and never
+    `object`.
+    """
+    server = Server(connect)
+    _add_lifecycle(server)
+    _add_documents(server)
+    _add_suggestions(server)
+    _add_reports(server)
+    return server
+
+
+def _add_lifecycle(server: Server) -> None:
+    host = server.host
+
+    @server.feature(types.INITIALIZE)
+    def initialize(params: types.InitializeParams) -> None:
+        host.documents.encoding = Encoding(server.workspace.position_encoding or Encoding.UTF16)
+        host.documents.change_roots(added=_roots(params), removed=[])
+        options = params.initialization_options
+        if isinstance(options, Mapping):
+            server.initial_settings = options.get(SECTION)
+            server.copilot_client = "editorPluginInfo" in options
+        settings, _ = parse(server.initial_settings)
+        server.protocol.menu_advertised = settings.menu
+
+    @server.feature(types.INITIALIZED)
+    async def initialized(_: types.InitializedParams) -> None:
+        await server.start()
+
+    @server.feature(types.WORKSPACE_DID_CHANGE_CONFIGURATION)
+    async def did_change_configuration(params: types.DidChangeConfigurationParams) -> None:
+        if server.client_can("workspace", "configuration"):
+            await server.pull_settings()
+        else:
+            sent: object = params.settings
+            server.apply(sent.get(SECTION, sent) if isinstance(sent, Mapping) else sent)
+
+    @server.feature(types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS)
+    def did_change_workspace_folders(params: types.DidChangeWorkspaceFoldersParams) -> None:
+        added, removed = params.event.added, params.event.removed
+        host.documents.change_roots(added=[one.uri for one in added], removed=[one.uri for one in removed])
+
+    @server.feature(types.SHUTDOWN)
+    async def shutdown(_: Any) -> None:
+        await server.aclose()
+
+
+def _add_documents(server: Server) -> None:
+    host = server.host
+
+    @server.feature(types.TEXT_DOCUMENT_DID_OPEN)
+    def did_open(params: types.DidOpenTextDocumentParams) -> None:
+        item = params.text_document
+        host.opened(host.documents.open(item.uri, language_id=item.language_id, version=item.version, text=item.text))
+
+    @server.feature(types.TEXT_DOCUMENT_DID_CHANGE)
+    def did_change(params: types.DidChangeTextDocumentParams) -> None:
+        document = host.documents.get(params.text_document.uri)
+        if document is None:
+            logger.warning("A change of a document that is not open is passed over: %s", params.text_document.uri)
+            return
+        for change in params.content_changes:
+            if isinstance(change, types.TextDocumentContentChangePartial):
+                start, end = inline.to_place(change.range.start), inline.to_place(change.range.end)
+                document.buffer.replace(start, end, change.text)
+            else:
+                document.buffer.replace_all(change.text)
+        document.buffer.version = params.text_document.version
+        host.changed(document)
+
+    @server.feature(types.TEXT_DOCUMENT_DID_CLOSE)
+    def did_close(params: types.DidCloseTextDocumentParams) -> None:
+        host.close(params.text_document.uri)
+
+    @server.feature(DID_FOCUS)
+    def did_focus(params: Any) -> None:
+        uri = _inside(params, "textDocument", "uri")
+        document = host.documents.get(uri) if isinstance(uri, str) else None
+        if document is not None:
+            host.opened(document)
+
+
+def _add_suggestions(server: Server) -> None:
+    host = server.host
+
+    @server.feature(types.TEXT_DOCUMENT_INLINE_COMPLETION, types.InlineCompletionOptions())
+    async def inline_completion(params: types.InlineCompletionParams) -> types.InlineCompletionList:
+        answer = await host.suggest(inline.to_query(params))
+        pairs = inline.to_items(answer) if answer is not None else []
+        for _, suggestion in pairs:
+            host.sent(suggestion, params.text_document.uri)
+        return types.InlineCompletionList(items=[item for item, _ in pairs])
+
+    @server.feature(types.TEXT_DOCUMENT_COMPLETION)
+    async def completion(params: types.CompletionParams) -> types.CompletionList:
+        if not host.settings.menu:
+            return types.CompletionList(is_incomplete=False, items=[])
+        answer = await host.suggest(menu.to_query(params))
+        pairs = menu.to_items(answer) if answer is not None else []
+        for _, suggestion in pairs:
+            host.sent(suggestion, params.text_document.uri)
+        # Asked for again at the next key, since a suggestion depends on every key.
+        return types.CompletionList(is_incomplete=True, items=[item for item, _ in pairs])
+
+
+def _add_reports(server: Server) -> None:
+    offers = server.host.offers
+
+    @server.feature(DID_SHOW)
+    def did_show(params: Any) -> None:
+        if (suggestion_id := _suggestion_id(params)) is not None:
+            offers.shown(suggestion_id)
+
+    @server.feature(DID_PARTIALLY_ACCEPT)
+    def did_partially_accept(params: Any) -> None:
+        suggestion_id, length = _suggestion_id(params), _inside(params, "acceptedLength")
+        if suggestion_id is not None and isinstance(length, int | float):
+            offers.partly_accepted(suggestion_id, int(length))
+
+    @server.command(inline.ACCEPTED)
+    def accepted(*arguments: Any) -> None:
+        if arguments and isinstance(arguments[0], str):
+            offers.accepted(arguments[0])
+
+
+def _roots(params: types.InitializeParams) -> list[str]:
+    """Workspace folders; from older editors the one root."""
+    if params.workspace_folders:
+        return [folder.uri for folder in params.workspace_folders]
+    if params.root_uri:
+        return [params.root_uri]
+    if params.root_path:
+        from pygls.uris import from_fs_path
+
+        uri = from_fs_path(params.root_path)
+        return [uri] if uri else []
+    return []
+
+
+def _inside(value: object, *path: str | int) -> object:
+    """What lies at `path` in plain JSON; None where the path ends early."""
+    for step in path:
+        if isinstance(value, Mapping):
+            value = value.get(step)
+        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+            value = value[step]
+        else:
+            return None
+    return value
+
+
+def _suggestion_id(params: object) -> str | None:
+    """The id that an item carries in its command's arguments."""
+    suggestion_id = _inside(params, "item", "command", "arguments", 0)
+    return suggestion_id if isinstance(suggestion_id, str) else None
+
+
+def _version() -> str:
+    try:
+        return version("tersely")
+    except PackageNotFoundError:
+        return "unknown"
