@@ -152,3 +152,12 @@ class Engine(Protocol):
     async def aclose(self) -> None:
         """Release what is held; the engine cannot be used afterwards."""
         ...
+
+
+@runtime_checkable
+class Tokenizing(Protocol):
+    """What an engine that knows its own token ids adds to `Engine`."""
+
+    async def tokenize(self, texts: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
+        """Token ids of each text, without special tokens."""
+        ...

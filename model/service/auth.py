@@ -1,0 +1,111 @@
+"""Who may talk to the engine: bearer tokens, their files, and browsers kept out. Knows nothing of what is served."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import os
+import secrets
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from model.errors import EngineAuthError, UsageError
+from model.service.reply import error_json
+
+OPEN_PATHS = frozenset({"/health"})
+"""What answers without a token; it tells such a client no more than whether the engine is up."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address stays on this machine."""
+    if host.lower() == "localhost" or host.lower().endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def read_token(path: Path) -> str:
+    """The token in a file. Raises `UsageError` when it cannot be read, is too short, or is open to other users."""
+    try:
+        mode = path.stat().st_mode
+        token = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"The token file {path} cannot be read: {error}.", hint="Write a long random line into it, for you alone."
+        ) from error
+    if len(token) < 16 or not token.isascii() or any(character.isspace() for character in token):
+        raise UsageError(
+            f"The token in {path} is not one word of 16 ASCII characters or more.",
+            hint=f"Make one: `python -c 'import secrets; print(secrets.token_urlsafe(32))' > {path}`.",
+        )
+    if os.name == "posix" and mode & 0o077:
+        raise UsageError(f"The token file {path} can be read by other users.", hint=f"Run `chmod 600 {path}`.")
+    return token
+
+
+def write_token(path: Path) -> str:
+    """Put a new token into a file that only this user can read; return it."""
+    token = secrets.token_urlsafe(32)
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(token + "\n")
+    return token
+
+
+class Gate:
+    """Lets a request through to `app` when it may pass; marks in `scope` whether it showed the token.
+
+    With a token: every path but `OPEN_PATHS` needs `Authorization: Bearer …`, compared in constant time. Without one
+    (Unix socket or loopback): `Host` and `Origin` must be of this machine, so that no web page reaches the engine
+    through the user's browser, by DNS rebinding or otherwise.
+    """
+
+    def __init__(self, app: ASGIApp, *, token: str | None = None) -> None:
+        self._app = app
+        self._token = None if token is None else token.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        trusted = self._may_pass(headers)
+        if not trusted and scope["path"] not in OPEN_PATHS:
+            status, body = error_json(self._refusal())
+            challenge = {"WWW-Authenticate": "Bearer"} if self._token is not None else None
+            status = status if self._token is not None else 403
+            await JSONResponse(body, status_code=status, headers=challenge)(scope, receive, send)
+            return
+        await self._app({**scope, "tersely.trusted": trusted}, receive, send)
+
+    def _may_pass(self, headers: dict[bytes, bytes]) -> bool:
+        if self._token is not None:
+            scheme, _, shown = headers.get(b"authorization", b"").partition(b" ")
+            return scheme.lower() == b"bearer" and hmac.compare_digest(shown.strip(), self._token)
+        addresses = [f"//{headers.get(b'host', b'localhost').decode('latin-1')}"]
+        if b"origin" in headers:
+            addresses.append(headers[b"origin"].decode("latin-1"))
+        return all(_is_local_address(address) for address in addresses)
+
+    def _refusal(self) -> EngineAuthError:
+        if self._token is not None:
+            return EngineAuthError(
+                "The token is missing or wrong.", hint="Send `Authorization: Bearer …` with the token of the engine."
+            )
+        return EngineAuthError(
+            "This engine answers to its own machine alone.", hint="Start it with a token file to reach it otherwise."
+        )
+
+
+def _is_local_address(address: str) -> bool:
+    try:
+        host = urlsplit(address).hostname
+    except ValueError:
+        return False
+    return host is not None and is_loopback(host)
