@@ -30,7 +30,7 @@ def list_command(json: Json = False) -> None:
         return
     table = Table("name", "here", "what")
     for row in rows:
-        table.add_row(row.name, "yes" if row.installed else "no", row.summary)
+        table.add_row(row.name, "yes" if row.installed else "no", row.description)
     stdout.print(table)
 
 
