@@ -23,9 +23,7 @@ from model.errors import (
     TerselyError,
 )
 from model.service.fields import BadFieldError
-
-OWNER = "tersely"
-"""How a client knows tersely's own server: `owned_by` of its models."""
+from model.wire import OWNER
 
 Json = dict[str, Any]
 

@@ -11,6 +11,7 @@ import pytest
 from model.errors import UsageError
 from model.fake import FakeEngine
 from model.service import auth
+from model.service.address import is_loopback
 from model.service.app import create_app
 from model.service.host import ready_host
 
@@ -82,7 +83,7 @@ async def test_without_a_token_web_pages_stay_out(headers: dict[str, str], statu
     ],
 )
 def test_is_loopback(host: str, expected: bool) -> None:
-    assert auth.is_loopback(host) is expected
+    assert is_loopback(host) is expected
 
 
 def test_token_files(tmp_path: Path) -> None:
