@@ -1,0 +1,113 @@
+"""Weight matrices for serving: plain, int8 and int4, behind one call. No gradients, no checkpoints.
+
+CPU kernels of aten. The packed ones read few bytes and win while there are few rows; with many rows bfloat16 GEMM
+wins, so a packed matrix may carry a second, plain copy for those.
+
+Legend: M rows, K inputs, N outputs, B weights a group.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+GROUP = 32
+"""Weights that share a scale in int4: the block of GGUF's Q4_0 and Q4_1, so that those pack without loss."""
+FEW_ROWS = 8
+"""Up to here the packed kernels are the faster ones (measured on AVX-512 with bfloat16 GEMM)."""
+
+
+class Linear(Protocol):
+    """y = x Wᵀ for x [M, K] of any float type; y [M, N] in the type the weights compute in."""
+
+    def __call__(self, x: Tensor) -> Tensor: ...
+
+
+class PlainLinear:
+    """Weights [N, K] as they are, float32 or bfloat16."""
+
+    def __init__(self, weight: Tensor) -> None:
+        self.weight = weight
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return functional.linear(x.to(self.weight.dtype), self.weight)
+
+
+class Int8Linear:
+    """Int8 weights with a scale for each output, bfloat16 arithmetic."""
+
+    def __init__(self, weight: Tensor) -> None:
+        peak = weight.abs().amax(dim=1).clamp_min(1e-12)
+        # The kernel wants bfloat16 scales: round first, so that the weights make up for it; 126 leaves room to.
+        self.scales = (peak / 126).bfloat16()  # [N]
+        self.weight = (weight / self.scales.float()[:, None]).round_().clamp_(-127, 127).to(torch.int8)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return torch._weight_int8pack_mm(x.to(torch.bfloat16), self.weight, self.scales)
+
+    def dequantized(self) -> Tensor:
+        """The weights that the kernel multiplies by, float32 [N, K]."""
+        return self.weight.float() * self.scales.float()[:, None]
+
+
+class Int4Linear:
+    """Int4 weights with a scale and a zero for each group of 32, bfloat16 arithmetic."""
+
+    def __init__(self, weight: Tensor) -> None:
+        quants, scales, zeros = quantize_int4(weight)
+        self.shape = weight.shape
+        self._packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(quants, 1)
+        self._scales_zeros = torch.stack((scales, zeros), dim=-1).transpose(0, 1).contiguous()  # [K / B, N, 2]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        product: Tensor = torch.ops.aten._weight_int4pack_mm_for_cpu(
+            x.to(torch.bfloat16), self._packed, GROUP, self._scales_zeros
+        )
+        return product
+
+
+class PackedLinear:
+    """A packed matrix for few rows, a plain one for many."""
+
+    def __init__(self, few: Linear, many: Linear) -> None:
+        self._few, self._many = few, many
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self._few(x) if x.shape[0] <= FEW_ROWS else self._many(x)
+
+
+def quantize_int4(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """[N, K] to int32 quants 0 … 15 [N, K], bfloat16 scales and zeros [N, K / B]: w = (q − 8) · scale + zero.
+
+    The grid of each group spans from its least to its greatest weight, as in Q4_1.
+    """
+    groups = weight.view(weight.shape[0], -1, GROUP)
+    low, high = groups.aminmax(dim=-1)
+    scales = ((high - low) / 15).clamp_min(1e-12).bfloat16()
+    zeros = (low + 8 * scales.float()).bfloat16()
+    quants = groups - zeros.float()[..., None]
+    quants = quants.div_(scales.float()[..., None]).round_().add_(8).clamp_(0, 15).to(torch.int32)
+    return quants.view(weight.shape), scales, zeros
+
+
+def dequantize_int4(quants: Tensor, scales: Tensor, zeros: Tensor) -> Tensor:
+    """The reference for `Int4Linear`: float32 [N, K]."""
+    groups = quants.view(quants.shape[0], -1, GROUP).float() - 8
+    return (groups * scales.float()[..., None] + zeros.float()[..., None]).view(quants.shape)
+
+
+def is_four_bit(weight: Tensor) -> bool:
+    """Do the weights of each group lie on a grid of 16 levels, as those from a 4-bit checkpoint do?"""
+    groups = weight.view(weight.shape[0], -1, GROUP)
+    low, high = groups.aminmax(dim=-1, keepdim=True)
+    steps = (groups - low).div_((high - low).clamp_min(1e-12) / 15)
+    return bool((steps - steps.round()).abs_().max() < 0.02)
+
+
+def int4_fits(weight: Tensor) -> bool:
+    """Has the kernel a path for this shape?"""
+    outputs, inputs = weight.shape
+    return outputs % 64 == 0 and inputs % GROUP == 0

@@ -1,0 +1,155 @@
+"""A checkpoint on disk to a decoder that serves, one layer at a time, so that the float32 copy is never whole.
+
+Number formats: `none` keeps plain weights. `int8` and `int4` pack every projection. `auto` packs to int4 what the
+checkpoint already holds on a 4-bit grid, which loses nothing, and the rest to int8.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+import torch
+from torch import Tensor
+
+from model.attention import CpuAttention
+from model.checkpoint.gguf import GgufFile
+from model.checkpoint.llama import read_config, read_weights
+from model.config import ModelConfig
+from model.head import ExactHead, Head, ScreenedHead
+from model.linear import FEW_ROWS, Int4Linear, Int8Linear, Linear, PackedLinear, PlainLinear, int4_fits, is_four_bit
+from model.serving import ServingDecoder, ServingLayer
+
+WeightTransform = Callable[[str, Tensor], Tensor]
+"""Given a decoder weight's name and its float32 value, the value to serve: how adapters are merged at load."""
+
+
+class Quantize(StrEnum):
+    """How projections are stored for serving. See the module's docstring."""
+
+    AUTO = "auto"
+    NONE = "none"
+    INT8 = "int8"
+    INT4 = "int4"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """A loaded model. `quantization` names the formats that were chosen, such as "int4" or "int8"."""
+
+    decoder: ServingDecoder
+    head: Head
+    config: ModelConfig
+    parameters: int
+    quantization: str
+
+
+def load_served(
+    file: GgufFile,
+    *,
+    dtype: torch.dtype,
+    quantize: Quantize,
+    transform: WeightTransform | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Served:
+    """Read, fuse and pack. `progress` gets the fraction that is done. Raises `CheckpointError`."""
+    config = read_config(file)
+    weights = _transformed(read_weights(file, config), transform)
+    packer = _Packer(dtype=dtype, quantize=quantize)
+    _, embedding = next(weights)
+    layers: list[ServingLayer] = []
+    for index, shape in enumerate(config.layers):
+        named = dict(next(weights) for _ in range(9))
+        part = {name.removeprefix(f"layers.{index}."): weight for name, weight in named.items()}
+        layers.append(_fused(part, packer, query_scale=shape.attention.head_dim**-0.5))
+        if progress is not None:
+            progress((index + 1) / (len(config.layers) + 1))
+    rest = dict(weights)
+    head_weight = embedding if config.tied_embeddings else rest["lm_head.weight"]
+    head = packer.head(head_weight)
+    decoder = ServingDecoder(
+        config,
+        embedding=embedding.to(dtype),
+        layers=layers,
+        norm=rest["norm.weight"],
+        attention=CpuAttention(dtype, few_rows=FEW_ROWS),
+        dtype=dtype,
+    )
+    if progress is not None:
+        progress(1.0)
+    parameters = sum(torch.Size(info.shape).numel() for info in file.tensors.values())
+    return Served(decoder=decoder, head=head, config=config, parameters=parameters, quantization=packer.used())
+
+
+def pick_dtype(name: str) -> torch.dtype:
+    """The type many rows are computed in: `auto` is bfloat16 where the CPU multiplies it natively, else float32."""
+    if name == "auto":
+        return torch.bfloat16 if _has_bfloat16_units() else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+
+
+def _has_bfloat16_units() -> bool:
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def _transformed(
+    weights: Iterator[tuple[str, Tensor]], transform: WeightTransform | None
+) -> Iterator[tuple[str, Tensor]]:
+    for name, weight in weights:
+        yield name, weight if transform is None else transform(name, weight)
+
+
+def _fused(part: dict[str, Tensor], packer: _Packer, *, query_scale: float) -> ServingLayer:
+    query = part["attention.q_proj.weight"] * query_scale
+    qkv = torch.cat((query, part["attention.k_proj.weight"], part["attention.v_proj.weight"]))
+    gate_up = torch.cat((part["mlp.gate_proj.weight"], part["mlp.up_proj.weight"]))
+    return ServingLayer(
+        attention_norm=part["attention_norm.weight"],
+        qkv=packer.linear(qkv),
+        out=packer.linear(part["attention.o_proj.weight"]),
+        mlp_norm=part["mlp_norm.weight"],
+        gate_up=packer.linear(gate_up),
+        down=packer.linear(part["mlp.down_proj.weight"]),
+    )
+
+
+class _Packer:
+    """Chooses and makes the stored form of each matrix."""
+
+    def __init__(self, *, dtype: torch.dtype, quantize: Quantize) -> None:
+        self._dtype = dtype
+        self._quantize = quantize
+        self._used: set[str] = set()
+
+    def linear(self, weight: Tensor) -> Linear:
+        plain = PlainLinear(weight.to(self._dtype))
+        packed = self._packed(weight)
+        return plain if packed is None else PackedLinear(packed, plain)
+
+    def head(self, weight: Tensor) -> Head:
+        """A head's errors are mended by its second look, so `auto` packs it as tightly as the kernel can."""
+        if self._quantize is Quantize.NONE:
+            return ExactHead(weight.to(self._dtype))
+        if self._quantize is not Quantize.INT8 and int4_fits(weight) and _has_int4_kernel():
+            return ScreenedHead(Int4Linear(weight), weight.to(self._dtype))
+        return ScreenedHead(Int8Linear(weight), weight.to(self._dtype))
+
+    def used(self) -> str:
+        return "+".join(sorted(self._used)) or "none"
+
+    def _packed(self, weight: Tensor) -> Linear | None:
+        if self._quantize is Quantize.NONE:
+            return None
+        tight = self._quantize is Quantize.INT4 or (self._quantize is Quantize.AUTO and _has_int4_kernel())
+        if tight and int4_fits(weight) and (self._quantize is Quantize.INT4 or is_four_bit(weight[::16])):
+            self._used.add("int4")
+            return Int4Linear(weight)
+        self._used.add("int8")
+        return Int8Linear(weight)
+
+
+def _has_int4_kernel() -> bool:
+    """Aten vectorizes its int4 kernel on x86 alone; elsewhere it works, slowly."""
+    return platform.machine().lower() in ("x86_64", "amd64") and bool(torch.cpu._is_avx2_supported())

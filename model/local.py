@@ -1,0 +1,255 @@
+"""The engine in this process: an asynchronous face, and one thread that steps the model. No HTTP, no prompt formats."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Self
+
+import psutil
+import torch
+
+from model.api import Chunk, GenerateRequest, ModelInfo
+from model.checkpoint.gguf import GgufFile
+from model.errors import EngineError, EngineUnavailableError, RequestError
+from model.fim import FORMATS, detect
+from model.load import Quantize, Served, load_served, pick_dtype
+from model.merge import AdapterMerge
+from model.prefix_cache import PrefixCache
+from model.runner import CHUNK_TOKENS, Runner
+from model.sampler import Choice
+from model.scheduler import Scheduler
+from model.sequence import Sequence
+from model.threads import free_cores
+from model.tokenizer import Tokenizer, read_tokenizer
+from model.train.adapter import load_adapter
+
+_RUNNING = 4
+_SLOTS = 16
+_MOST_CACHE_BYTES = 2 << 30
+_CACHE_SHARE = 0.2
+
+logger = logging.getLogger(__name__)
+
+
+class LocalEngine:
+    """`Engine` and `Tokenizing` over a loaded model. Use `load`; close with `aclose`.
+
+    All computing happens in one thread, whose step is `schedule → run → postprocess`. Any event loop may ask.
+    """
+
+    def __init__(
+        self,
+        served: Served,
+        tokenizer: Tokenizer,
+        *,
+        name: str,
+        threads: int = 1,
+        fim_family: str | None = None,
+        context_tokens: int | None = None,
+        chunk_tokens: int = CHUNK_TOKENS,
+        cache_bytes: int | None = None,
+        queue: int = 64,
+    ) -> None:
+        family = fim_family or detect(tokenizer.vocabulary)
+        trained = served.config.context_tokens
+        self._info = ModelInfo(
+            name=name,
+            architecture=served.config.architecture,
+            fim_family=family,
+            context_tokens=min(context_tokens or trained, trained),
+            parameters=served.parameters,
+            device="cpu",
+            quantization=served.quantization,
+        )
+        self._tokenizer = tokenizer
+        self._end_ids = tokenizer.end_ids | _family_ends(family, tokenizer)
+        budget_bytes = _cache_budget_bytes() if cache_bytes is None else cache_bytes
+        prefixes = PrefixCache(served.decoder.kv_shape, budget_bytes=budget_bytes, slots=_SLOTS)
+        self._runner = Runner(served.decoder, served.head, prefixes, chunk_tokens=chunk_tokens)
+        self._scheduler = Scheduler(running=_RUNNING, queue=queue)
+        self._threads = threads
+        self._wake = threading.Condition()
+        self._closing = False
+        self._worker = threading.Thread(target=self._work, name="tersely-engine", daemon=True)
+        self._worker.start()
+
+    @classmethod
+    def load(
+        cls,
+        path: Path,
+        *,
+        dtype: str = "auto",
+        quantize: str = "auto",
+        threads: int | None = None,
+        adapter: Path | None = None,
+        context_tokens: int | None = None,
+        name: str | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> Self:
+        """Load a GGUF checkpoint; blocks for about two seconds a 100 MB, so call it from a thread of its own.
+
+        `dtype`: auto, float32, bfloat16. `quantize`: auto, none, int8, int4. `threads` None: the free cores.
+        `progress` gets the fraction done, 0 … 1, and may raise to stop. Raises `ModelError`.
+        """
+        count = threads or free_cores()
+        torch.set_num_threads(count)
+        merge, family = (None, None) if adapter is None else _read_adapter(adapter, base=path)
+        with GgufFile(path) as file:
+            tokenizer = read_tokenizer(file)
+            served = load_served(
+                file,
+                dtype=pick_dtype(dtype),
+                quantize=Quantize(quantize),
+                transform=merge,
+                progress=progress,
+            )
+        if merge is not None:
+            merge.check_complete()
+        return cls(
+            served,
+            tokenizer,
+            name=name or path.stem,
+            threads=count,
+            fim_family=family,
+            context_tokens=context_tokens,
+        )
+
+    @property
+    def steps(self) -> int:
+        """How often the model has run."""
+        return self._runner.steps
+
+    async def info(self) -> ModelInfo:
+        return self._info
+
+    async def count_tokens(self, texts: tuple[str, ...]) -> tuple[int, ...]:
+        return tuple(len(ids) for ids in await self.tokenize(texts))
+
+    async def tokenize(self, texts: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
+        return await asyncio.to_thread(lambda: tuple(tuple(self._tokenizer.encode(text)) for text in texts))
+
+    async def generate(self, request: GenerateRequest) -> AsyncIterator[Chunk]:
+        prompt = await asyncio.to_thread(self._tokenizer.encode_prompt, request.prompt)
+        loop = asyncio.get_running_loop()
+        arrived: asyncio.Queue[Chunk | EngineError] = asyncio.Queue()
+
+        def sink(item: Chunk | EngineError) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(arrived.put_nowait, item)
+
+        sequence = self._admit(request, prompt, sink)
+        try:
+            while True:
+                item = await arrived.get()
+                if isinstance(item, EngineError):
+                    raise item
+                yield item
+                if item.finish_reason is not None:
+                    return
+        finally:
+            sequence.cancelled = True
+
+    async def aclose(self) -> None:
+        """Stop the thread; requests under way fail with `EngineUnavailableError`."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        await asyncio.to_thread(self._worker.join)
+
+    def _admit(
+        self, request: GenerateRequest, prompt: list[int], sink: Callable[[Chunk | EngineError], None]
+    ) -> Sequence:
+        prompt = prompt or self._start()
+        context = self._info.context_tokens
+        if len(prompt) >= context:
+            raise RequestError(
+                f"The prompt has {len(prompt)} tokens; the context holds {context}, one of them for the answer.",
+                hint="Send less context.",
+            )
+        sequence = Sequence(
+            request,
+            prompt,
+            tokenizer=self._tokenizer,
+            end_ids=self._end_ids,
+            max_tokens=min(request.sampling.max_tokens, context - len(prompt)),
+            sink=sink,
+        )
+        with self._wake:
+            if self._closing:
+                raise EngineUnavailableError("The engine is closed.", hint="Start it again.")
+            self._scheduler.add(sequence)
+            self._wake.notify()
+        return sequence
+
+    def _start(self) -> list[int]:
+        """What an empty prompt becomes: the token that stands between documents."""
+        if not self._tokenizer.end_ids:
+            raise RequestError("The prompt is empty.", hint="Send at least one token.")
+        return [min(self._tokenizer.end_ids)]
+
+    def _work(self) -> None:
+        torch.set_num_threads(self._threads)  # counts for the thread that calls it
+        while self._wait():
+            self._step()
+        for sequence in self._scheduler.drain():
+            sequence.fail(EngineUnavailableError("The engine was closed.", hint="Start it again."))
+
+    def _wait(self) -> bool:
+        """Sleep until there is something to do; False when the engine closes."""
+        with self._wake:
+            self._wake.wait_for(lambda: self._closing or len(self._scheduler) > 0)
+            return not self._closing
+
+    def _step(self) -> None:
+        for gone in self._scheduler.take_cancelled():
+            gone.abort()
+            self._runner.release(gone)
+        sequence = self._scheduler.schedule()
+        if sequence is None:
+            return
+        try:
+            choice = self._runner.run(sequence)
+            self._postprocess(sequence, choice)
+        except Exception as error:
+            logger.exception("a step failed")
+            failure = EngineUnavailableError(
+                f"The engine failed: {error}", hint="Try again; the engine's log has more."
+            )
+            sequence.fail(failure)
+            self._forget(sequence)
+
+    def _postprocess(self, sequence: Sequence, choice: Choice | None) -> None:
+        if choice is not None:
+            sequence.accept(choice)
+        if sequence.finish_reason is None:
+            self._scheduler.rotate(sequence)
+        else:
+            self._forget(sequence)
+
+    def _forget(self, sequence: Sequence) -> None:
+        self._scheduler.remove(sequence)
+        self._runner.release(sequence)
+
+
+def _read_adapter(path: Path, *, base: Path) -> tuple[AdapterMerge, str]:
+    """An adapter, checked to be for this base, and the FIM family that it taught."""
+    adapter = load_adapter(path)
+    with base.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return AdapterMerge(adapter, base_sha256=digest, base=base), adapter.info.family
+
+
+def _family_ends(family: str, tokenizer: Tokenizer) -> frozenset[int]:
+    """End tokens of the prompt format that the vocabulary has."""
+    ends = FORMATS[family].ends if family in FORMATS else ()
+    return frozenset(tokenizer.vocabulary[name] for name in ends if name in tokenizer.vocabulary)
+
+
+def _cache_budget_bytes() -> int:
+    """A share of the memory that is free now."""
+    return min(_MOST_CACHE_BYTES, int(psutil.virtual_memory().available * _CACHE_SHARE))

@@ -1,0 +1,53 @@
+"""An adapter merged into weights one at a time as they are loaded, so that the whole float32 model is never held."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from model.errors import AdapterError
+from model.train.adapter import Adapter
+
+
+class AdapterMerge:
+    """Called with each decoder weight's name and float32 value; returns the value to serve.
+
+    Equal to `model.train.adapter.merge` on the whole decoder. Raises `AdapterError` for another base and for shapes
+    that do not fit; `check_complete` raises it when a part of the adapter found no weight.
+    """
+
+    def __init__(self, adapter: Adapter, *, base_sha256: str, base: Path) -> None:
+        if adapter.info.base_sha256 != base_sha256:
+            raise AdapterError(
+                f"The adapter was made for another model file than {base.name}.",
+                hint="Use the model that it was trained on, or train one for this model.",
+            )
+        self._adapter = adapter
+        self._left = set(adapter.updates)
+
+    def __call__(self, name: str, weight: Tensor) -> Tensor:
+        projection = name.removesuffix(".weight")
+        rows = self._adapter.rows
+        if projection in self._adapter.updates:
+            self._left.discard(projection)
+            delta = self._adapter.delta(projection)
+            if delta.shape != weight.shape:
+                raise _misfit(projection)
+            return weight + delta
+        if name == "embedding.weight" and rows is not None:
+            ids = torch.tensor(self._adapter.info.special_ids)
+            if rows.shape != (len(ids), weight.shape[1]) or int(ids.max()) >= len(weight):
+                raise _misfit(projection)
+            return weight.index_copy(0, ids, rows.float())
+        return weight
+
+    def check_complete(self) -> None:
+        """To be called after the last weight."""
+        if self._left:
+            raise _misfit(min(self._left))
+
+
+def _misfit(projection: str) -> AdapterError:
+    return AdapterError(f"The model has no {projection} of that shape.", hint="Use the adapter's own model.")

@@ -1,0 +1,113 @@
+"""One generation in progress: its tokens, its text, and why it ended. Computes nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from model.api import Chunk, EngineTimings, FinishReason, GenerateRequest, TokenLogprob, Usage
+from model.detokenizer import Detokenizer
+from model.errors import EngineError
+from model.kv_cache import KvCache
+from model.sampler import Choice, Sampler
+from model.stop import StopGuard
+from model.tokenizer import Tokenizer
+
+Sink = Callable[[Chunk | EngineError], None]
+
+
+@dataclass(slots=True)
+class Clock:
+    """Milliseconds spent, and the moment that waiting began."""
+
+    queued_at: float = field(default_factory=time.perf_counter)
+    queue_ms: float = 0.0
+    prefill_ms: float = 0.0
+    decode_ms: float = 0.0
+
+
+class Sequence:
+    """A request with its state. `cancelled` may be set from any thread; the rest belongs to the engine's."""
+
+    def __init__(
+        self,
+        request: GenerateRequest,
+        prompt: list[int],
+        *,
+        tokenizer: Tokenizer,
+        end_ids: frozenset[int],
+        max_tokens: int,
+        sink: Sink,
+    ) -> None:
+        self.request = request
+        self.prompt = prompt
+        self.generated: list[int] = []
+        self.cache: KvCache | None = None
+        self.cached_tokens = 0
+        self.sampler = Sampler(request.sampling)
+        self.cancelled = False
+        self.finish_reason: FinishReason | None = None
+        self.clock = Clock()
+        self._tokenizer = tokenizer
+        self._end_ids = frozenset() if request.sampling.ignore_eos else end_ids
+        self._max_tokens = max_tokens
+        self._sink = sink
+        self._detokenizer = Detokenizer(tokenizer)
+        self._guard = StopGuard(request.sampling.stop)
+
+    def pending(self) -> list[int]:
+        """Tokens that are not in the cache yet: of the prompt, or the one generated last."""
+        held = 0 if self.cache is None else len(self.cache.tokens)
+        if held < len(self.prompt):
+            return self.prompt[held:]
+        return self.generated[held - len(self.prompt) :]
+
+    def accept(self, choice: Choice) -> None:
+        """Take a chosen token, send its text on, and end where the request says so."""
+        if choice.token_id in self._end_ids:
+            self._end(FinishReason.STOP, self._guard.add(self._detokenizer.finish()) + self._guard.finish())
+            return
+        self.generated.append(choice.token_id)
+        text = self._guard.add(self._detokenizer.add(choice.token_id))
+        logprobs = self._logprobs(choice)
+        if self._guard.stopped:
+            self._end(FinishReason.STOP, text, logprobs)
+        elif len(self.generated) >= self._max_tokens:
+            text += self._guard.add(self._detokenizer.finish()) + self._guard.finish()
+            self._end(FinishReason.LENGTH, text, logprobs)
+        else:
+            self._sink(Chunk(text=text, logprobs=logprobs, usage=self._usage(), timings=self._timings()))
+
+    def abort(self) -> None:
+        """End because the client cancelled."""
+        self._end(FinishReason.ABORT, "")
+
+    def fail(self, error: EngineError) -> None:
+        """End because the engine cannot go on."""
+        self.finish_reason = FinishReason.ABORT
+        self._sink(error)
+
+    def _end(self, reason: FinishReason, text: str, logprobs: tuple[TokenLogprob, ...] = ()) -> None:
+        self.finish_reason = reason
+        self._sink(
+            Chunk(text=text, logprobs=logprobs, finish_reason=reason, usage=self._usage(), timings=self._timings())
+        )
+
+    def _logprobs(self, choice: Choice) -> tuple[TokenLogprob, ...]:
+        if self.request.sampling.logprobs is None:
+            return ()
+        text = self._tokenizer.text
+        top = tuple((text(token_id), logprob) for token_id, logprob in choice.top)
+        return (TokenLogprob(choice.token_id, text(choice.token_id), choice.logprob, top),)
+
+    def _usage(self) -> Usage:
+        return Usage(
+            prompt_tokens=len(self.prompt),
+            cached_tokens=self.cached_tokens,
+            completion_tokens=len(self.generated),
+        )
+
+    def _timings(self) -> EngineTimings:
+        clock = self.clock
+        return EngineTimings(queue_ms=clock.queue_ms, prefill_ms=clock.prefill_ms, decode_ms=clock.decode_ms)
