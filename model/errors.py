@@ -6,6 +6,7 @@
     │   ├── UnknownModelError              no such name in the registry and no such file
     │   ├── ModelMissingError              a known name whose file is not on this machine
     │   ├── CheckpointError                a file that is damaged, truncated or of a kind that is not supported
+    │   ├── AdapterError                   an adapter that is damaged, or made for another model
     │   └── PullError                      a model could not be fetched
     │       ├── OfflineError                   TERSELY_OFFLINE=1 forbids it
     │       ├── HashMismatchError              what arrived is not what was published
@@ -62,6 +63,10 @@ class ModelMissingError(ModelError):
 
 class CheckpointError(ModelError):
     """A checkpoint that is damaged, truncated, or of a kind that is not supported."""
+
+
+class AdapterError(ModelError):
+    """An adapter that is damaged, or was made for another model."""
 
 
 class PullError(ModelError):

@@ -1,0 +1,75 @@
+"""Examples, packed: documents end to end, with the places where an answer is due. Weights make short answers count.
+
+Every token of an answer weighs 1 / √(its length), so that neither long blocks nor one-token answers dominate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from model.train.examples import Example, ExampleMaker
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Packed documents. Legend: N tokens of all documents, M answer tokens."""
+
+    tokens: Tensor
+    """[N] token ids."""
+    lengths: tuple[int, ...]
+    places: Tensor
+    """[M] where in N the state is that must say each answer token (one before the token)."""
+    targets: Tensor
+    """[M] the answer tokens."""
+    weights: Tensor
+    """[M] float32, one per answer token."""
+    owners: Tensor
+    """[M] which document each answer token belongs to."""
+
+
+def pack(examples: Sequence[Example]) -> Batch:
+    """Lay examples end to end."""
+    tokens: list[int] = []
+    places: list[int] = []
+    owners: list[int] = []
+    weights: list[float] = []
+    for number, example in enumerate(examples):
+        start, size = len(tokens), len(example.tokens) - example.answer
+        tokens += example.tokens
+        places += range(start + example.answer - 1, start + len(example.tokens) - 1)
+        owners += [number] * size
+        weights += [size**-0.5] * size
+    packed = torch.tensor(tokens)
+    at = torch.tensor(places)
+    lengths = tuple(len(example.tokens) for example in examples)
+    return Batch(packed, lengths, at, packed[at + 1], torch.tensor(weights), torch.tensor(owners))
+
+
+def take(maker: ExampleMaker, first: int, *, tokens: int, stride: int = 1) -> tuple[list[Example], int]:
+    """Examples first, first + stride, … up to `tokens` in all (at least one), and the number of the next one."""
+    taken: list[Example] = []
+    count = 0
+    while True:
+        example = maker.make(first)
+        if taken and count + len(example.tokens) > tokens:
+            return taken, first
+        taken.append(example)
+        count += len(example.tokens)
+        first += stride
+
+
+def split(examples: Sequence[Example], *, tokens: int) -> list[list[Example]]:
+    """Cut a step's examples into parts of at most `tokens` each (or one example), to bound memory."""
+    parts: list[list[Example]] = []
+    count = tokens + 1
+    for example in examples:
+        count += len(example.tokens)
+        if count > tokens:
+            parts.append([])
+            count = len(example.tokens)
+        parts[-1].append(example)
+    return parts

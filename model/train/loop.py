@@ -1,0 +1,218 @@
+"""The training loop: resumable at any step, seeded, logged as JSON lines. Knows nothing of where examples come from.
+
+A run folder holds `config.json`, `log.jsonl`, `last.pt` (all that a resume needs) and, once the learning rate begins
+to fall, `stable.pt`: the state from which a later, longer run goes on. Writing a number of steps into a file named
+`decay` in the run folder starts the decay; a file named `stop` stops after a checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from model.train.batches import Batch, pack, split, take
+from model.train.examples import Example, ExampleMaker
+from model.train.packed import PackedDecoder
+from model.train.schedule import Decay, factor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopConfig:
+    """How to train. `rank` None trains the projections whole."""
+
+    rank: int | None = 32
+    scale: float = 1.0
+    learning_rate: float = 1e-3
+    batch_tokens: int = 4096
+    micro_tokens: int = 2048
+    warmup_steps: int = 30
+    weight_decay: float = 0.0
+    beta2: float = 0.98
+    clip_norm: float = 1.0
+    seed: int = 0
+    validate_steps: int = 150
+    checkpoint_s: float = 300.0
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where a run stands."""
+
+    step: int = 0
+    next_example: int = 0
+    tokens: int = 0
+    answer_tokens: int = 0
+    seconds: float = 0.0
+    decay: Decay | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When to end: after `steps`, or `minutes` of this process of which the last `decay_minutes` decay. None: never."""
+
+    steps: int | None = None
+    decay_steps: int = 0
+    minutes: float | None = None
+    decay_minutes: float = 0.0
+
+
+class Trainer:
+    """One run in one process."""
+
+    def __init__(
+        self,
+        model: PackedDecoder,
+        maker: ExampleMaker,
+        *,
+        config: LoopConfig,
+        folder: Path,
+        validation: list[Example] | None = None,
+    ) -> None:
+        self.model, self.maker, self.config, self.folder = model, maker, config, folder
+        self.progress = Progress()
+        self.validation = validation or []
+        self._device = next(model.parameters()).device
+        self._optimizer = torch.optim.AdamW(
+            model.trained().values(),
+            lr=config.learning_rate,
+            betas=(0.9, config.beta2),
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(json.dumps(asdict(config), indent=1), encoding="utf-8")
+        if (folder / "last.pt").exists():
+            self.load(folder / "last.pt")
+
+    def run(self, limits: Limits) -> Progress:
+        """Train until a limit, the end of a decay, or a file named `stop` ends it; then leave a checkpoint."""
+        began = saved = time.monotonic()
+        while not self._finished(limits):
+            if self.validation and self.progress.step % self.config.validate_steps == 0:
+                self._log(validation=self.validate())
+            self._maybe_decay(limits, time.monotonic() - began)
+            self._step()
+            if time.monotonic() - saved > self.config.checkpoint_s:
+                self.save(self.folder / "last.pt")
+                saved = time.monotonic()
+        self.save(self.folder / "last.pt")
+        if self.validation:
+            self._log(validation=self.validate())
+        return self.progress
+
+    def _finished(self, limits: Limits) -> bool:
+        progress = self.progress
+        if progress.decay is not None and progress.step >= progress.decay.first_step + progress.decay.steps:
+            return True
+        return (limits.steps is not None and progress.step >= limits.steps) or (self.folder / "stop").exists()
+
+    def _maybe_decay(self, limits: Limits, elapsed_s: float) -> None:
+        if self.progress.decay is not None:
+            return
+        steps = 0
+        asked = self.folder / "decay"
+        if asked.exists():
+            steps = int(asked.read_text(encoding="utf-8"))
+        elif limits.minutes is not None and elapsed_s / 60 >= limits.minutes - limits.decay_minutes:
+            per_step_s = self.progress.seconds / max(1, self.progress.step)
+            steps = max(1, round(limits.decay_minutes * 60 / per_step_s)) if per_step_s else 1
+        elif (
+            limits.steps is not None and limits.decay_steps and self.progress.step == limits.steps - limits.decay_steps
+        ):
+            steps = limits.decay_steps
+        if steps:
+            self.save(self.folder / "stable.pt")
+            self.progress.decay = Decay(self.progress.step, steps)
+
+    def _step(self) -> None:
+        began = time.monotonic()
+        config, progress = self.config, self.progress
+        examples, following = take(self.maker, progress.next_example, tokens=config.batch_tokens)
+        parts = [pack(part) for part in split(examples, tokens=config.micro_tokens)]
+        total = float(sum(part.weights.sum() for part in parts))
+        loss = sum(self._backward(part, total) for part in parts)
+        parameters = list(self.model.trained().values())
+        norm = float(torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm))
+        rate = config.learning_rate * factor(progress.step, warmup_steps=config.warmup_steps, decay=progress.decay)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        self.model.refresh()
+        progress.step += 1
+        progress.next_example = following
+        progress.tokens += sum(sum(part.lengths) for part in parts)
+        progress.answer_tokens += sum(len(part.targets) for part in parts)
+        progress.seconds += time.monotonic() - began
+        self._log(loss=round(loss, 4), norm=round(norm, 3), rate=rate)
+
+    def _backward(self, batch: Batch, total_weight: float) -> float:
+        batch = _to(batch, self._device)
+        hidden = self.model(batch.tokens, batch.lengths)
+        logits = self.model.logits(hidden[batch.places])  # [M, V]
+        losses = functional.cross_entropy(logits, batch.targets, reduction="none")
+        loss = (losses * batch.weights).sum() / total_weight
+        loss.backward()  # type: ignore[no-untyped-call]
+        return float(loss.detach())
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Mean loss per answer token, and how many answers greedy decoding would give exactly, overall and by kind."""
+        losses: list[Tensor] = []
+        exact: dict[str, list[bool]] = {}
+        for part in split(self.validation, tokens=self.config.micro_tokens):
+            batch = _to(pack(part), self._device)
+            logits = self.model.logits(self.model(batch.tokens, batch.lengths)[batch.places])
+            losses.append(functional.cross_entropy(logits, batch.targets, reduction="none"))
+            wrong = torch.zeros(len(part), dtype=torch.bool, device=self._device)
+            wrong[batch.owners[logits.argmax(-1) != batch.targets]] = True
+            for example, missed in zip(part, wrong.tolist(), strict=True):
+                exact.setdefault(f"exact_{example.cut.kind}", []).append(not missed)
+        hits = [hit for kind in exact.values() for hit in kind]
+        by_kind = {name: round(sum(values) / len(values), 4) for name, values in sorted(exact.items())}
+        return {"loss": round(float(torch.cat(losses).mean()), 4), "exact": sum(hits) / len(hits), **by_kind}
+
+    def save(self, path: Path) -> None:
+        """Write everything that a resume needs; the file is whole or absent."""
+        state = {
+            "config": asdict(self.config),
+            "progress": asdict(self.progress),
+            "trained": {name: parameter.detach() for name, parameter in self.model.trained().items()},
+            "optimizer": self._optimizer.state_dict(),
+        }
+        partial = path.with_suffix(".partial")
+        torch.save(state, partial)
+        partial.replace(path)
+
+    def load(self, path: Path) -> None:
+        """Go on from where `save` was called."""
+        state: dict[str, Any] = torch.load(path, map_location=self._device, weights_only=True)
+        for name, parameter in self.model.trained().items():
+            parameter.data.copy_(state["trained"][name])
+        self._optimizer.load_state_dict(state["optimizer"])
+        decay = state["progress"].pop("decay")
+        self.progress = Progress(**state["progress"], decay=Decay(**decay) if decay else None)
+        self.model.refresh()
+
+    def _log(self, **values: Any) -> None:
+        progress = self.progress
+        row = {"step": progress.step, "tokens": progress.tokens, "seconds": round(progress.seconds, 1), **values}
+        if not math.isfinite(row.get("loss", 0.0)):
+            raise FloatingPointError(f"The loss is not finite at step {progress.step}.")
+        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as out:
+            out.write(json.dumps(row) + "\n")
+
+
+def _to(batch: Batch, device: torch.device) -> Batch:
+    if device.type == "cpu":
+        return batch
+    moved = {name: getattr(batch, name).to(device, non_blocking=True) for name in Batch.__slots__ if name != "lengths"}
+    return Batch(lengths=batch.lengths, **moved)

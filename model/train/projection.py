@@ -1,0 +1,96 @@
+"""Linear layers as training sees them: frozen or trained weights in bfloat16, what is learned in float32 beside them.
+
+The low-rank update is merged into the weights once a step, so the forward pass is that of the plain model and the
+backward pass gains four thin products a layer. Rounding to bfloat16 happens where serving rounds too: after merging.
+
+Legend: N tokens, I inputs, O outputs, r rank.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class _LowRank(torch.autograd.Function):
+    """y = x Wᵀ with W = base + scale · B A already merged; gradients go to x, A and B, none to W."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
+        ctx.save_for_backward(x, weight, a, b)
+        ctx.scale = scale
+        return functional.linear(x, weight)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, a, b = ctx.saved_tensors  # [N, I], [O, I], [r, I], [O, r]
+        grad = grads[0]  # [N, O]
+        inner = functional.linear(x, a.to(x.dtype))  # [N, r]
+        grad_inner = grad @ b.to(grad.dtype)  # [N, r]
+        grad_a = (grad_inner.T @ x).float().mul_(ctx.scale)
+        grad_b = (grad.T @ inner).float().mul_(ctx.scale)
+        return grad @ weight, None, grad_a, grad_b, None
+
+
+class _Full(torch.autograd.Function):
+    """y = x Wᵀ with a rounded copy of W; the gradient goes to x and to the float32 original."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, master: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return functional.linear(x, weight)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        return grads[0] @ weight, None, (grads[0].T @ x).float()
+
+
+class LowRankProjection(nn.Module):
+    """A frozen weight with a trained low-rank update: base + scale · B A."""
+
+    def __init__(self, weight: Tensor, *, rank: int, scale: float, generator: torch.Generator) -> None:
+        super().__init__()
+        outputs, inputs = weight.shape
+        bound = inputs**-0.5
+        first = torch.empty(rank, inputs).uniform_(-bound, bound, generator=generator)
+        self.a = nn.Parameter(first.to(weight.device))
+        self.b = nn.Parameter(torch.zeros(outputs, rank, device=weight.device))
+        self.scale = scale
+        self.register_buffer("base", weight.detach().float(), persistent=False)
+        self.register_buffer("weight", weight.detach().to(torch.bfloat16), persistent=False)
+        self.base: Tensor
+        self.weight: Tensor
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Merge the update into the weight that the forward pass uses. Call after each optimizer step."""
+        self.weight.copy_(torch.addmm(self.base, self.b, self.a, alpha=self.scale))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, I] to [N, O]."""
+        out: Tensor = _LowRank.apply(x, self.weight, self.a, self.b, self.scale)  # type: ignore[no-untyped-call]
+        return out
+
+
+class FullProjection(nn.Module):
+    """A weight that is trained whole, kept in float32 and used in bfloat16."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.master = nn.Parameter(weight.detach().float())
+        self.register_buffer("weight", weight.detach().to(torch.bfloat16), persistent=False)
+        self.weight: Tensor
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Round the float32 weight into the one that the forward pass uses. Call after each optimizer step."""
+        self.weight.copy_(self.master)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, I] to [N, O]."""
+        out: Tensor = _Full.apply(x, self.weight, self.master)  # type: ignore[no-untyped-call]
+        return out
