@@ -10,7 +10,7 @@ from completion.stopping import Site
 def polish(text: str, site: Site, language: Language) -> tuple[str, tuple[str, ...]]:
     """The suggestion as it will be shown, and what was done to it, in words. Empty: nothing is worth showing."""
     done: list[str] = []
-    for step in (_trim_rest_of_line, _trim_closers, _trim_blanks):
+    for step in (_straighten, _trim_rest_of_line, _trim_closers, _trim_blanks):
         trimmed, note = step(text, site, language)
         if trimmed != text:
             done.append(note)
@@ -20,6 +20,27 @@ def polish(text: str, site: Site, language: Language) -> tuple[str, tuple[str, .
     if text and text.strip() == site.next_line.strip() and not site.line.strip():
         return "", (*done, "dropped: the next line says the same")
     return text, tuple(done)
+
+
+def _straighten(text: str, site: Site, _: Language) -> tuple[str, str]:
+    """Take away surplus blanks in front, here and on the lines that follow.
+
+    A prompt that ends in blanks splits what a tokenizer keeps together, and models that were not trained on that add
+    a blank of their own. Blanks that make a whole step of indentation are meant.
+    """
+    note = "straightened: surplus blanks in front"
+    if site.line.strip() or not site.line or not text.startswith(" ") or "\t" in site.line:
+        return text, note
+    surplus = (len(text) - len(text.lstrip(" "))) % _step(site)
+    first, *others = text.split("\n")
+    kept = [line[surplus:] if line[: len(site.line) + surplus].isspace() else line for line in others]
+    return "\n".join([first[surplus:], *kept]), note
+
+
+def _step(site: Site) -> int:
+    """One step of indentation, in blanks: 2 or 4, as the lines around the cursor have it."""
+    widths = [len(line) - len(line.lstrip(" ")) for line in (site.line, site.opener, site.next_line)]
+    return 4 if all(width % 4 == 0 for width in widths) else 2
 
 
 def _trim_rest_of_line(text: str, site: Site, _: Language) -> tuple[str, str]:

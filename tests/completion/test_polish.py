@@ -28,6 +28,11 @@ from tests.cursor import at_cursor
         ("    ‸\n    return x\n", "return x", ""),
         ("x = ‸", "1  \n  + 2 ", "1\n  + 2"),
         ("call(‸", "a, b)", "a, b)"),
+        ("if x:\n    ‸", " y = 1\n     z = 2", "y = 1\n    z = 2"),
+        ("if x:\n    ‸", "    y = 1\n    z = 2", "    y = 1\n    z = 2"),
+        ("if x:\n  ‸", "   y = 1", "  y = 1"),
+        ("if x:\n    ‸", " y = 1\nz = 2", "y = 1\nz = 2"),
+        ("x =‸", " 1", " 1"),
     ],
 )
 def test_polish(source: str, generated: str, shown: str) -> None:
