@@ -132,7 +132,7 @@ class Host:
         request = _to_request(document, query)
         revision = document.buffer.revision
         suggestions = await self._ask(self._completer, document, request)
-        if self.documents.get(query.uri) is not document or document.buffer.revision != revision:
+        if not suggestions or self.documents.get(query.uri) is not document or document.buffer.revision != revision:
             return None
         if query.trigger is Trigger.AUTOMATIC:
             suggestions = suggestions[:1]

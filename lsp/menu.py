@@ -39,7 +39,7 @@ def _to_item(suggestion: Suggestion, answer: Answer) -> types.CompletionItem:
         label=label + (" …" if rest else ""),
         kind=types.CompletionItemKind.Snippet,
         detail="tersely",
-        documentation=types.MarkupContent(types.MarkupKind.PlainText, text),
+        documentation=text,
         filter_text=text,
         insert_text_format=types.InsertTextFormat.PlainText,
         insert_text_mode=types.InsertTextMode.AsIs,
