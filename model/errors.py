@@ -12,7 +12,9 @@
     │       ├── HashMismatchError              what arrived is not what was published
     │       └── DiskFullError                  no room for it
     ├── EngineError                    4
-    │   ├── EngineUnavailableError         cannot be started or reached, or died
+    │   ├── EngineUnavailableError         cannot be started, or died
+    │   │   └── EngineUnreachableError         nothing answers at its address
+    │   ├── EngineRunningError             one for this model and these options runs already
     │   ├── EngineAuthError                the token is missing or wrong
     │   ├── EngineBusyError                the queue is full
     │   └── RequestError                   the engine understood the request and refuses it
@@ -93,6 +95,14 @@ class EngineError(TerselyError):
 
 class EngineUnavailableError(EngineError):
     """The engine cannot be started or reached, or died while it answered."""
+
+
+class EngineUnreachableError(EngineUnavailableError):
+    """Nothing answers at the engine's address: the request did not reach it."""
+
+
+class EngineRunningError(EngineError):
+    """An engine for this model and these options runs already."""
 
 
 class EngineAuthError(EngineError):

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from model import fim, wire
 from model.api import Chunk, EngineTimings, FinishReason, GenerateRequest, ModelInfo, Usage
-from model.errors import EngineUnavailableError, RequestError, UsageError
+from model.errors import EngineUnavailableError, EngineUnreachableError, RequestError, UsageError
 from model.service.address import is_loopback
 from model.sse import EventDecoder
 from model.status import EngineState, EngineStatus
@@ -226,8 +226,8 @@ class HttpEngine:
 
         try:
             yield
-        except httpx.ConnectError as error:
-            raise EngineUnavailableError(
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise EngineUnreachableError(
                 f"Nothing answers at {self.where} ({error}).", hint="Start the engine there, or correct the address."
             ) from error
         except httpx.TimeoutException as error:

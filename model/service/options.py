@@ -1,0 +1,155 @@
+"""What an engine process is asked to be. Plain data: starts and opens nothing."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.metadata
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from model.errors import UsageError
+from model.registry import DEFAULT_MODEL, MODELS
+from model.service.address import is_loopback
+
+DTYPES = ("auto", "float32", "bfloat16")
+QUANTIZATIONS = ("auto", "none", "int8", "int4")
+EXIT_AFTER_UNLOADS = 3
+"""An engine that was started on demand exits after this many times its `idle_unload_s` without a request."""
+
+_FAKE = re.compile(r"fake(?:@(?P<delay_s>[0-9.]+))?:(?P<text>.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineOptions:
+    """A model and how to serve it.
+
+    `model` is a name from the registry or a path. For tests there is `fake:TEXT`, served by `model.fake.FakeEngine`,
+    and `fake@SECONDS:TEXT` with that delay before each token. Without `port`, the engine listens where only this user
+    can reach it. `idle_unload_s` None: the model stays loaded for ever.
+    """
+
+    model: str = DEFAULT_MODEL
+    host: str | None = None
+    port: int | None = None
+    token_file: Path | None = None
+    idle_unload_s: float | None = 900.0
+    threads: int | None = None
+    dtype: str = "auto"
+    quantize: str = "auto"
+    adapter: Path | None = None
+    context_tokens: int | None = None
+
+    @cached_property
+    def key(self) -> str:
+        """Names the engine: options that give the same answers share one. A new version of tersely has new ones."""
+        what = (
+            self.resolved().model,
+            self.threads,
+            self.dtype,
+            self.quantize,
+            None if self.adapter is None else str(self.adapter.expanduser().absolute()),
+            self.context_tokens,
+            tersely_version(),
+        )
+        return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
+
+    @property
+    def fake(self) -> tuple[str, float] | None:
+        """Text and delay in seconds of a fake model; None for a real one."""
+        match = _FAKE.fullmatch(self.model)
+        return None if match is None else (match["text"], float(match["delay_s"] or 0))
+
+    @property
+    def model_name(self) -> str:
+        """The model for people and for `/v1/models`: its name, or its file's without the ending."""
+        if self.fake is not None:
+            return "fake"
+        return self.model if self.model in MODELS else Path(self.model).stem
+
+    def resolved(self) -> EngineOptions:
+        """The same with absolute paths, for a process that runs in another folder."""
+        is_name = self.model in MODELS or self.fake is not None
+        return replace(
+            self,
+            model=self.model if is_name else str(Path(self.model).expanduser().absolute()),
+            token_file=None if self.token_file is None else self.token_file.expanduser().absolute(),
+            adapter=None if self.adapter is None else self.adapter.expanduser().absolute(),
+        )
+
+    def check(self) -> None:
+        """Raise `UsageError` for what cannot be."""
+        if self.dtype not in DTYPES:
+            raise UsageError(f"There is no dtype {self.dtype!r}.", hint=f"Use one of {', '.join(DTYPES)}.")
+        if self.quantize not in QUANTIZATIONS:
+            raise UsageError(f"There is no quantization {self.quantize!r}.", hint=f"Use {', '.join(QUANTIZATIONS)}.")
+        for name, value in (("threads", self.threads), ("context", self.context_tokens)):
+            if value is not None and value < 1:
+                raise UsageError(f"--{name} must be 1 or more, not {value}.", hint="Leave it out for the default.")
+        if self.idle_unload_s is not None and self.idle_unload_s <= 0:
+            raise UsageError("--idle-unload must be more than 0 seconds.", hint="Leave it out, or give more.")
+        if self.host is not None and self.port is None:
+            raise UsageError("--host needs --port.", hint="Give both, or neither for a socket of your own.")
+        if self.port is not None and not 0 <= self.port < 65536:
+            raise UsageError(f"There is no port {self.port}.", hint="Use one from 1 to 65535; 0 takes a free one.")
+        if self.host is not None and not is_loopback(self.host) and self.token_file is None:
+            raise UsageError(
+                f"Other machines can reach {self.host}, so the engine must ask for a token.",
+                hint="Give --token-file with a long random line in it, readable by you alone.",
+            )
+
+    def to_arguments(self) -> list[str]:
+        """Command-line arguments that `from_arguments` reads back."""
+        given = self.resolved()
+        arguments = [f"--model={given.model}"]
+        for flag, field in _FLAGS.items():
+            value = getattr(given, field)
+            if value is not None:
+                arguments.append(f"{flag}={value}")
+        return arguments
+
+    @classmethod
+    def from_arguments(cls, arguments: Sequence[str]) -> EngineOptions:
+        """Read command-line arguments."""
+        parser = argparse.ArgumentParser(prog="engine", allow_abbrev=False)
+        parser.add_argument("--model", default=DEFAULT_MODEL)
+        for flag, field in _FLAGS.items():
+            parser.add_argument(flag, dest=field, type=_TYPES[field])
+        found = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
+        return cls(**{"idle_unload_s": None, **found})
+
+
+_FLAGS = {
+    "--host": "host",
+    "--port": "port",
+    "--token-file": "token_file",
+    "--idle-unload": "idle_unload_s",
+    "--threads": "threads",
+    "--dtype": "dtype",
+    "--quantize": "quantize",
+    "--adapter": "adapter",
+    "--context": "context_tokens",
+}
+_TYPES: dict[str, type] = {
+    "host": str,
+    "port": int,
+    "token_file": Path,
+    "idle_unload_s": float,
+    "threads": int,
+    "dtype": str,
+    "quantize": str,
+    "adapter": Path,
+    "context_tokens": int,
+}
+
+
+def tersely_version() -> str:
+    """The installed version; "unknown" in a checkout that is not installed."""
+    try:
+        return importlib.metadata.version("tersely")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
