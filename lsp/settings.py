@@ -184,12 +184,12 @@ def _unknown(name: str, value: object) -> Problem | None:
 
 
 def _bad(key: Key, value: object, expected: str) -> Problem:
-    default = _shown(key.default())
-    message = f'The setting "tersely.{key.name}" must be {expected}, not {_shown(value)}; using the default, {default}.'
+    default = shown(key.default())
+    message = f'The setting "tersely.{key.name}" must be {expected}, not {shown(value)}; using the default, {default}.'
     return Problem(key.name, repr(value), message)
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """A value as it would stand in a settings file, shortened."""
     match value:
         case None:
@@ -199,7 +199,7 @@ def _shown(value: object) -> str:
         case str():
             text = f'"{value}"'
         case tuple():
-            text = f"[{', '.join(_shown(item) for item in value)}]"
+            text = f"[{', '.join(shown(item) for item in value)}]"
         case _:
             text = repr(value)
     return text if len(text) <= 60 else text[:57] + "…"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from lsp.settings import KEYS, _shown
+from lsp.settings import KEYS, shown
 from tersely.cli import app
 from tests.test_house import ROOT
 
@@ -12,7 +12,7 @@ from tests.test_house import ROOT
 def test_every_setting_is_documented_with_its_default() -> None:
     page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
     for key in KEYS:
-        assert f"| `tersely.{key.name}` | `{_shown(key.default())}` | {key.description} |" in page
+        assert f"| `tersely.{key.name}` | `{shown(key.default())}` | {key.description} |" in page
 
 
 def test_every_command_is_in_the_readme() -> None:
