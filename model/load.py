@@ -1,7 +1,7 @@
 """A checkpoint on disk to a decoder that serves, one layer at a time, so that the float32 copy is never whole.
 
 Number formats: `none` keeps plain weights. `int8` and `int4` pack every projection. `auto` packs to int4 what the
-checkpoint already holds on a 4-bit grid, which loses nothing, and the rest to int8.
+checkpoint already holds on such a grid, which loses next to nothing, and the rest to int8.
 """
 
 from __future__ import annotations

@@ -139,8 +139,10 @@ class LocalEngine:
         arrived: asyncio.Queue[Chunk | EngineError] = asyncio.Queue()
 
         def sink(item: Chunk | EngineError) -> None:
-            if not loop.is_closed():
+            try:
                 loop.call_soon_threadsafe(arrived.put_nowait, item)
+            except RuntimeError:  # the loop was closed with the request under way: nobody reads on
+                sequence.cancelled = True
 
         sequence = self._admit(request, prompt, sink)
         try:
