@@ -12,6 +12,7 @@ import tarfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 from model.errors import PullError
@@ -32,8 +33,10 @@ class Package:
     files: tuple[tuple[str, str], ...]
 
 
-def fetch(name: str, *, ecosystem: str, folder: Path, timeout_s: float = 300.0) -> None:
+def fetch(name: str, version: str, *, ecosystem: str, folder: Path, timeout_s: float = 300.0) -> None:
     """Download one package into `folder`, without its dependencies and without running any of its code.
+
+    A file of that version that is there already is kept.
 
     Raises:
         PullError: the client failed; its last line says why.
@@ -41,9 +44,13 @@ def fetch(name: str, *, ecosystem: str, folder: Path, timeout_s: float = 300.0) 
     folder.mkdir(parents=True, exist_ok=True)
     if ecosystem == "pypi":
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-        command = [*pip, "--no-deps", "--only-binary=:all:", "--dest", str(folder), name]
+        command = [*pip, "--no-deps", "--only-binary=:all:", "--dest", str(folder), f"{name}=={version}"]
+        pattern = f"{name.replace('-', '_')}-{version}-*.whl"
     else:
-        command = ["npm", "pack", "--silent", "--ignore-scripts", name]
+        command = ["npm", "pack", "--silent", "--ignore-scripts", f"{name}@{version}"]
+        pattern = f"{name.removeprefix('@').replace('/', '-')}-{version}.tgz"
+    if any(fnmatch(path.name.lower(), pattern.lower()) for path in folder.iterdir()):
+        return
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=timeout_s, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -9,7 +9,7 @@ import hashlib
 import subprocess
 import sys
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -67,22 +67,17 @@ class TrainOptions:
 
 
 def collect(folder: Path, *, humaneval: Path | None, report: bool = True) -> corpus.DataCard:
-    """Fetch the packages of `sources.json` that are not there yet, and write the corpus and its data card.
+    """Fetch the packages of `sources.json`, and write the corpus and its data card into `folder`.
 
     `humaneval`: the benchmark's file, to keep its text out.
     """
-    for ecosystem in ("pypi", "npm"):
-        for name in corpus.source_names(ecosystem):
-            try:
-                archive.fetch(name, ecosystem=ecosystem, folder=folder / ecosystem)
-            except PullError as error:  # one package less is no reason to stop; the data card lists what is in
-                print(error, file=sys.stderr)
+    for held_out in (False, True):
+        fetch_all(folder, held_out=held_out)
     lines = corpus.humaneval_lines(humaneval) if humaneval is not None else frozenset()
-    held_out = _archives(folder / "held-out")
     files, card = corpus.build(
-        chain(corpus.read_archives(folder / "pypi"), corpus.read_archives(folder / "npm")),
+        chain.from_iterable(corpus.read_archives(folder / name) for name in ("pypi", "npm")),
         excluded_lines=lines,
-        held_out=held_out,
+        held_out=chain.from_iterable(corpus.read_archives(folder / "held-out" / name) for name in ("pypi", "npm")),
     )
     corpus.save(files, card, folder / "corpus")
     if report:
@@ -90,8 +85,18 @@ def collect(folder: Path, *, humaneval: Path | None, report: bool = True) -> cor
     return card
 
 
-def _archives(folder: Path) -> Iterator[Package]:
-    return corpus.read_archives(folder) if folder.is_dir() else iter(())
+def fetch_all(folder: Path, *, held_out: bool) -> None:
+    """Fetch the packages that are learned from, or those held out, into a folder for each registry.
+
+    One package less is no reason to stop: what failed is reported, and the data card lists what went in.
+    """
+    for ecosystem in ("pypi", "npm"):
+        target = (folder / "held-out" if held_out else folder) / ecosystem
+        for name, version in corpus.sources(ecosystem, held_out=held_out).items():
+            try:
+                archive.fetch(name, version, ecosystem=ecosystem, folder=target)
+            except PullError as error:
+                print(error, file=sys.stderr)
 
 
 def train(options: TrainOptions) -> Progress:

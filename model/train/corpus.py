@@ -56,16 +56,19 @@ class DataCard:
     chars: Counter[str] = field(default_factory=Counter)
 
 
-def source_names(ecosystem: str) -> list[str]:
-    """The packages that the embedded model learned from; `ecosystem` is "pypi" or "npm"."""
-    names: list[str] = json.loads(SOURCES.read_text(encoding="utf-8"))[ecosystem]
-    return names
+def sources(ecosystem: str, *, held_out: bool = False) -> dict[str, str]:
+    """Packages and their versions: those that the embedded model learned from, or those kept for the evaluation.
+
+    `ecosystem` is "pypi" or "npm".
+    """
+    table = json.loads(SOURCES.read_text(encoding="utf-8"))
+    versions: dict[str, str] = table["held_out"][ecosystem] if held_out else table[ecosystem]
+    return versions
 
 
 def held_out_names() -> frozenset[str]:
     """Packages that no corpus may hold, since the evaluation asks about them."""
-    names: list[str] = json.loads(SOURCES.read_text(encoding="utf-8"))["held_out"]
-    return frozenset(names)
+    return frozenset(name for ecosystem in ("pypi", "npm") for name in sources(ecosystem, held_out=True))
 
 
 def humaneval_lines(path: Path) -> frozenset[str]:

@@ -115,7 +115,7 @@ def _layer(layer: nn.Module, x: Tensor, cosines: Tensor, sines: Tensor, bounds: 
     query = _rotate(attention.q_proj(normed).unflatten(-1, (-1, size)), cosines, sines)  # [N, H, E]
     key = _rotate(attention.k_proj(normed).unflatten(-1, (-1, size)), cosines, sines)  # [N, G, E]
     value = attention.v_proj(normed).unflatten(-1, (-1, size))
-    attended: Tensor = _Attention.apply(query, key, value, bounds)  # type: ignore[no-untyped-call]
+    attended = attend(query, key, value, bounds=bounds)
     x = x + attention.o_proj(attended.flatten(1))
     normed = _norm(layer.mlp_norm, x)
     fed: Tensor = mlp.down_proj(functional.silu(mlp.gate_proj(normed)) * mlp.up_proj(normed))
@@ -132,6 +132,12 @@ def _norm(norm: nn.Module, x: Tensor) -> Tensor:
 def _rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
     first, second = x.chunk(2, dim=-1)
     return x * cosines + torch.cat((-second, first), dim=-1) * sines
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, *, bounds: list[tuple[int, int]]) -> Tensor:
+    """Causal attention inside each document [start, end): q [N, H, E], k and v [N, G, E] to [N, H, E]."""
+    out: Tensor = _Attention.apply(q, k, v, bounds)  # type: ignore[no-untyped-call]
+    return out
 
 
 class _Attention(torch.autograd.Function):
