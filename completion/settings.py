@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from completion.api import Level
+from model.registry import DEFAULT_MODEL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +20,7 @@ class PromptBudget:
 class CompletionSettings:
     """Which model to ask, where it runs, and how much to show."""
 
-    model: str = "smollm2-135m"
+    model: str = DEFAULT_MODEL
     """A name that `tersely model list` prints, or a path."""
     engine_url: str | None = None
     """Ask this server (tersely's own, or any that speaks OpenAI's completions) instead of starting an engine."""

@@ -130,9 +130,7 @@ def _model(model: str) -> Iterator[Finding]:
 
 def _offline() -> Iterator[Finding]:
     if hub.offline():
-        yield Finding(
-            subject="network", verdict=Verdict.OK, detail="TERSELY_OFFLINE is set: nothing is ever fetched"
-        )
+        yield Finding(subject="network", verdict=Verdict.OK, detail="TERSELY_OFFLINE is set: nothing is ever fetched")
 
 
 def _folders() -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import platformdirs
@@ -40,6 +41,12 @@ def log_dir() -> Path:
 def runtime_dir() -> Path:
     """Sockets, locks and tokens of running engines; created for this user alone (0700)."""
     home = _home()
-    folder = home / "run" if home else platformdirs.user_runtime_path(_APP, appauthor=False)
+    if home:
+        folder = home / "run"
+    elif sys.platform == "linux" and not os.environ.get("XDG_RUNTIME_DIR"):
+        # Without a login session there is no such folder, and one under /tmp could be somebody else's.
+        folder = state_dir() / "run"
+    else:
+        folder = platformdirs.user_runtime_path(_APP, appauthor=False)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder

@@ -13,6 +13,7 @@ from completion.connect import connect
 from completion.settings import CompletionSettings
 from editors.headless.complete import as_json, complete_at
 from editors.headless.target import Target, read_target
+from model.registry import DEFAULT_MODEL
 from tersely.commands.output import EngineProgress, print_json, stderr
 
 
@@ -20,7 +21,7 @@ def command(
     place: Annotated[str, typer.Argument(metavar="FILE:LINE:COL", help="1-based; '-' reads standard input.")],
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Say what went into it, and why it ends there.")] = False,
-    model: Annotated[str, typer.Option("--model", help="Name or path of the model.")] = CompletionSettings.model,
+    model: Annotated[str, typer.Option("--model", help="Name or path of the model.")] = DEFAULT_MODEL,
     url: Annotated[str | None, typer.Option("--url", help="Ask this server instead of an engine of our own.")] = None,
     token_file: Annotated[str | None, typer.Option("--token-file", help="Bearer token for --url.")] = None,
     level: Annotated[Level, typer.Option("--level", help="How much to offer.")] = Level.BALANCED,
@@ -55,9 +56,7 @@ async def _ask(settings: CompletionSettings, target: Target) -> Suggestion:
 def _explain(suggestion: Suggestion) -> None:
     table = Table("source", "path", "lines", "characters", "why", title="context", title_justify="left")
     for use in suggestion.explanation.context:
-        table.add_row(
-            use.source, use.path, f"{use.first_line}-{use.last_line}", str(use.characters), use.reason
-        )
+        table.add_row(use.source, use.path, f"{use.first_line}-{use.last_line}", str(use.characters), use.reason)
     stderr.print(table)
     usage, timings = suggestion.usage, suggestion.timings
     stderr.print(

@@ -16,6 +16,7 @@ from completion.settings import CompletionSettings
 from editors.headless.complete import as_json
 from editors.headless.demo import Place, load_places, play
 from editors.headless.target import Target, place_of
+from model.registry import DEFAULT_MODEL
 from tersely import rooms
 from tersely.commands.output import EngineProgress, print_json, stdout
 
@@ -24,7 +25,7 @@ _LINES_BEFORE = 4
 
 def command(
     folder: Annotated[Path | None, typer.Argument(help="A folder with a demo.toml; default: the sample.")] = None,
-    model: Annotated[str, typer.Option("--model", help="Name or path of the model.")] = CompletionSettings.model,
+    model: Annotated[str, typer.Option("--model", help="Name or path of the model.")] = DEFAULT_MODEL,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show ghost text at several places of a small sample repository."""
@@ -49,8 +50,11 @@ async def _run(folder: Path, model: str, json: bool) -> None:
         await completer.aclose()
     if json:
         print_json(
-            [as_json(one, Target(place.text, place.offset, place.path, None)) | {"file": place.path, "was": place.cut}
-             for place, one in answers]
+            [
+                as_json(one, Target(place.text, place.offset, place.path, None))
+                | {"file": place.path, "was": place.cut}
+                for place, one in answers
+            ]
         )
         return
     total_ms = (time.perf_counter() - started_s) * 1000
@@ -79,7 +83,8 @@ def _show(place: Place, suggestion: Suggestion) -> None:
         stdout.print(Text(f"  {number:>{width}} │ ", style="dim") + row)
     engine, usage = suggestion.timings.engine, suggestion.usage
     stdout.print(
-        f"  [dim]{suggestion.timings.total_ms:.0f} ms (prefill {engine.prefill_ms:.0f}, decode {engine.decode_ms:.0f}) · "
+        f"  [dim]{suggestion.timings.total_ms:.0f} ms "
+        f"(prefill {engine.prefill_ms:.0f}, decode {engine.decode_ms:.0f}) · "
         f"{usage.prompt_tokens} tokens read, {usage.cached_tokens} reused, {usage.completion_tokens} generated · "
         f"confidence {suggestion.confidence:.2f} · ended by {suggestion.stop_reason}[/dim]\n"
     )

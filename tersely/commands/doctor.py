@@ -9,15 +9,15 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from completion.settings import CompletionSettings
 from model.doctor import Verdict, examine
+from model.registry import DEFAULT_MODEL
 from tersely.commands.output import print_json, stdout
 
 _STYLE = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAILURE: "red"}
 
 
 def command(
-    model: Annotated[str, typer.Option("--model", help="Name or path of the model.")] = CompletionSettings.model,
+    model: Annotated[str, typer.Option("--model", help="Name or path of the model.")] = DEFAULT_MODEL,
     url: Annotated[str | None, typer.Option("--url", help="The server that is asked, if not our own engine.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -1,0 +1,34 @@
+"""From settings to a completer that is ready to be asked: over an engine of our own, or over a given server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from completion.service import EngineCompleter
+from completion.settings import CompletionSettings
+from model.registry import DEFAULT_MODEL
+from model.service.auth import read_token
+from model.service.managed import ManagedEngine
+from model.service.options import EngineOptions
+
+
+def connect(settings: CompletionSettings) -> EngineCompleter:
+    """Make the completer; nothing is started or connected before it is asked or warmed up.
+
+    Raises `UsageError` for a bad URL or token file.
+    """
+    if settings.engine_url is not None:
+        token = (
+            None if settings.engine_token_file is None else read_token(Path(settings.engine_token_file).expanduser())
+        )
+        model = None if settings.model == DEFAULT_MODEL else settings.model
+        return EngineCompleter(ManagedEngine(url=settings.engine_url, token=token, model=model), settings)
+    options = EngineOptions(
+        model=settings.model,
+        threads=settings.threads,
+        dtype=settings.dtype,
+        quantize=settings.quantize,
+        idle_unload_s=settings.idle_unload_s or None,
+    )
+    options.check()
+    return EngineCompleter(ManagedEngine(options), settings)
