@@ -94,7 +94,7 @@ class LineIndex:
         if line + 1 == len(self._starts):
             return start, len(text)
         end = self._starts[line + 1]
-        return start, end - (2 if text.startswith("\r\n", end - 2) and end - 2 >= start else 1)
+        return start, end - (2 if text.startswith("\r\n", end - 2) else 1)
 
     def offset(self, place: Place, text: str, encoding: Encoding) -> int:
         """Offset of a place. Columns past the end of a line mean its end, lines past the last the end of the text."""

@@ -88,6 +88,18 @@ async def test_an_answer_to_a_document_that_was_closed_and_opened_again_is_dropp
     assert bench.completer.closed_documents == ["one"]
 
 
+async def test_an_answer_to_a_document_that_was_opened_anew_without_closing_is_dropped():
+    bench = Bench([FakeCompleter("x")])
+    await bench.start()
+    bench.completer.gate.clear()
+    _, place = bench.open("a‸")
+    waiting = bench.ask(place)
+    await settle()
+    bench.open("b‸")
+    bench.completer.gate.set()
+    assert await waiting is None
+
+
 async def test_cancelling_the_request_reaches_the_completer():
     bench = Bench([FakeCompleter("x")])
     await bench.start()
