@@ -1,0 +1,46 @@
+"""Greedy text of the embedded model equals HF transformers' token by token, in float32."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import torch
+from oracle import hf_model
+
+from model.api import GenerateRequest, SamplingParams
+from model.local import LocalEngine
+
+pytestmark = [pytest.mark.model, pytest.mark.slow]
+
+PROMPTS: list[str] = json.loads((Path(__file__).parent / "prompts.json").read_text(encoding="utf-8"))
+TOKENS = 16
+
+
+@pytest.fixture
+async def engine(embedded_path: Path) -> AsyncIterator[LocalEngine]:
+    engine = LocalEngine.load(embedded_path, dtype="float32", quantize="none", threads=1)
+    yield engine
+    await engine.aclose()
+
+
+async def test_fifty_prompts_continue_as_with_hf(engine: LocalEngine, embedded_path: Path) -> None:
+    assert len(PROMPTS) == 50
+    hf = hf_model(embedded_path)
+    sampling = SamplingParams(max_tokens=TOKENS, ignore_eos=True, logprobs=0)
+    different: list[str] = []
+    for prompt in PROMPTS:
+        chunks = [chunk async for chunk in engine.generate(GenerateRequest(prompt=prompt, sampling=sampling))]
+        ours = [logprob.token_id for chunk in chunks for logprob in chunk.logprobs]
+        assert len(ours) == TOKENS
+        (ids,) = await engine.tokenize((prompt,))
+        # One pass over both texts: each of our tokens must be HF's greatest after the tokens before it. By induction
+        # that is HF's own greedy text, at a tenth of the time.
+        with torch.inference_mode():
+            logits = hf(torch.tensor([[*ids, *ours]]), logits_to_keep=TOKENS + 1).logits[0, :-1]
+        theirs = logits.argmax(-1).tolist()
+        if ours != theirs:
+            different.append(f"{prompt!r}: {ours} is not {theirs}")
+    assert not different
