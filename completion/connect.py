@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from completion.service import EngineCompleter
 from completion.settings import CompletionSettings
+from model import hub
+from model.errors import ModelMissingError
 from model.registry import DEFAULT_MODEL
 from model.service.auth import read_token
 from model.service.managed import ManagedEngine
@@ -15,7 +18,7 @@ from model.service.options import EngineOptions
 def connect(settings: CompletionSettings) -> EngineCompleter:
     """Make the completer; nothing is started or connected before it is asked or warmed up.
 
-    Raises `UsageError` for a bad URL or token file.
+    Raises `UsageError` for a bad URL or token file, `UnknownModelError` for a model that is neither a name nor a file.
     """
     if settings.engine_url is not None:
         token = (
@@ -31,4 +34,7 @@ def connect(settings: CompletionSettings) -> EngineCompleter:
         idle_unload_s=settings.idle_unload_s or None,
     )
     options.check()
+    if options.fake is None:
+        with suppress(ModelMissingError):  # the engine pulls it, and tells how far it is
+            hub.resolve(options.model)
     return EngineCompleter(ManagedEngine(options), settings)

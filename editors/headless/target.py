@@ -101,7 +101,8 @@ def _parse(place: str) -> tuple[str, int | None, int | None]:
         numbers.insert(0, int(match["number"]))
     if not name:
         raise UsageError("No file was given.", hint="Write FILE:LINE:COL, or - for standard input.")
-    return name, *([*numbers, None, None])[:2]
+    line, column, *_ = [*numbers, None, None]
+    return name, line, column
 
 
 def _read(name: str) -> bytes:
