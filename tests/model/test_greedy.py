@@ -16,7 +16,7 @@ from model.local import LocalEngine
 pytestmark = [pytest.mark.model, pytest.mark.slow]
 
 PROMPTS: list[str] = json.loads((Path(__file__).parent / "prompts.json").read_text(encoding="utf-8"))
-TOKENS = 16
+TOKENS = 12
 
 
 @pytest.fixture
