@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -112,7 +113,7 @@ def train(options: TrainOptions) -> Progress:
     trainer = build_trainer(options, wrap(decoder, options.loop, control_ids(tokenizer)), tokenizer)
     progress = trainer.run(options.limits)
     if options.loop.rank is not None:
-        export(trainer.model, base=base, rank=options.loop.rank).save(options.out / "adapter.safetensors")
+        export(options.out / "last.pt", base=base).save(options.out / "adapter.safetensors")
     return progress
 
 
@@ -141,15 +142,26 @@ def control_ids(tokenizer: Tokenizer) -> tuple[int, ...]:
     return tuple(tokenizer.special_id(name) for name in names)
 
 
-def export(model: PackedDecoder, *, base: Path, rank: int, note: str = "") -> Adapter:
-    """What a low-rank run has learned so far, as an adapter."""
+def export(checkpoint: Path, *, base: Path, note: str = "") -> Adapter:
+    """What a low-rank run had learned when `checkpoint` (such as its `last.pt`) was written, as an adapter.
+
+    Raises `UsageError` for a run that trained whole weights.
+    """
+    state: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    rank, scale = state["config"]["rank"], state["config"]["scale"]
+    if rank is None:
+        raise UsageError("This run trained whole weights, which no adapter holds.", hint="Train with a rank.")
+    with GgufFile(base) as file:
+        special_ids = control_ids(read_tokenizer(file))
+    learned: dict[str, Tensor] = state["trained"]
+    updates = {
+        name.removeprefix("decoder.").removesuffix(".a"): (tensor, learned[name.removesuffix("a") + "b"])
+        for name, tensor in learned.items()
+        if name.endswith(".a")
+    }
     digest = hashlib.sha256(base.read_bytes()).hexdigest()
-    updates: dict[str, tuple[Tensor, Tensor]] = dict(model.low_rank_updates())
-    scale = model.scale
-    info = AdapterInfo(
-        base_sha256=digest, rank=rank, scale=scale, family=FAMILY, special_ids=model.special_ids, note=note
-    )
-    return Adapter(info, updates, model.special_rows.detach())
+    info = AdapterInfo(base_sha256=digest, rank=rank, scale=scale, family=FAMILY, special_ids=special_ids, note=note)
+    return Adapter(info, updates, learned["special_rows"])
 
 
 def _files(options: TrainOptions) -> list[SourceFile]:

@@ -1,0 +1,1 @@
+"""How good the embedded model's answers are: `python -m bench.quality`."""

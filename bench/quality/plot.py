@@ -1,0 +1,77 @@
+"""Draws the report: rates beside the base's, the reliability diagram, and the training loss where a log is given."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+
+def draw(figures: dict[str, Any], path: Path) -> None:
+    """A bar for every rate of every contender with its interval, and each contender's reliability."""
+    contenders = figures["contenders"]
+    figure, (bars, diagram) = plt.subplots(1, 2, figsize=(12, 5), layout="constrained")
+    labels = list(_rates(next(iter(contenders.values()))))
+    for number, (name, found) in enumerate(contenders.items()):
+        rates = _rates(found)
+        places = [place + 0.4 * number for place in range(len(labels))]
+        shares = [rates[label]["share"] for label in labels]
+        below = [rates[label]["share"] - rates[label]["low"] for label in labels]
+        above = [rates[label]["high"] - rates[label]["share"] for label in labels]
+        bars.barh(places, shares, height=0.38, xerr=[below, above], label=name)
+        reliability = found["calibration"]["joint"]["bins"]
+        diagram.plot(
+            [row["confidence"] for row in reliability], [row["exact"] for row in reliability], "o-", label=name
+        )
+    bars.set_yticks([place + 0.2 for place in range(len(labels))], labels)
+    bars.invert_yaxis()
+    bars.set(xlabel="share, with 95 % interval", xlim=(0, 1))
+    diagram.plot([0, 1], [0, 1], "k:", linewidth=1)
+    diagram.set(xlabel="probability of the answer", ylabel="share that matches exactly", xlim=(0, 1), ylim=(0, 1))
+    for axes in (bars, diagram):
+        axes.legend()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def _rates(found: dict[str, Any]) -> dict[str, dict[str, float]]:
+    rates = {"HumanEval line, pass@1": found["humaneval"]["pass"]}
+    for language, by_context in found["held_out"].items():
+        for context, kinds in by_context.items():
+            rates |= {f"{language} {kind}, {context}": kinds[kind]["exact"] for kind in ("line", "block")}
+        rates[f"{language} nothing to add"] = by_context["without context"]["empty"]["nothing"]
+    return rates
+
+
+def draw_loss(log: Path, path: Path) -> None:
+    """Training loss (smoothed), validation loss and validation exact match over tokens."""
+    rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    steps = [row for row in rows if "loss" in row]
+    checks = [row for row in rows if "validation" in row]
+    smooth, value = [], steps[0]["loss"]
+    for row in steps:
+        value += 0.05 * (row["loss"] - value)
+        smooth.append(value)
+    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    axes.plot([row["tokens"] / 1e6 for row in steps], [row["loss"] for row in steps], color="0.85", linewidth=0.8)
+    axes.plot([row["tokens"] / 1e6 for row in steps], smooth, label="training")
+    axes.plot(
+        [row["tokens"] / 1e6 for row in checks], [row["validation"]["loss"] for row in checks], "o-", label="validation"
+    )
+    axes.set(xlabel="million tokens", ylabel="loss per answer token (nats)")
+    exact = axes.twinx()
+    exact.plot(
+        [row["tokens"] / 1e6 for row in checks],
+        [row["validation"]["exact"] for row in checks],
+        "s--",
+        color="tab:green",
+    )
+    exact.set(ylabel="validation answers exactly right", ylim=(0, 0.5))
+    axes.legend()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
