@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.text import Text
 
 from completion.api import Suggestion
@@ -27,12 +28,16 @@ def command(
     folder: Annotated[Path | None, typer.Argument(help="A folder with a demo.toml; default: the sample.")] = None,
     model: Annotated[str, typer.Option("--model", help="Name or path of the model.")] = DEFAULT_MODEL,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    svg: Annotated[Path | None, typer.Option("--svg", help="Also save what is shown as a picture.")] = None,
 ) -> None:
     """Show ghost text at several places of a small sample repository."""
-    asyncio.run(_run(folder or rooms.home() / "examples" / "sample", model, json))
+    console = Console(highlight=False, record=True, width=120, quiet=True) if svg else stdout
+    asyncio.run(_run(folder or rooms.home() / "examples" / "sample", model, json, console))
+    if svg:
+        console.save_svg(str(svg), title="tersely demo")
 
 
-async def _run(folder: Path, model: str, json: bool) -> None:
+async def _run(folder: Path, model: str, json: bool, console: Console) -> None:
     places = load_places(folder)
     completer = connect(CompletionSettings(model=model))
     progress = EngineProgress()
@@ -44,7 +49,7 @@ async def _run(folder: Path, model: str, json: bool) -> None:
             progress.close()
             answers.append((place, suggestion))
             if not json:
-                _show(place, suggestion)
+                _show(console, place, suggestion)
     finally:
         progress.close()
         await completer.aclose()
@@ -61,16 +66,16 @@ async def _run(folder: Path, model: str, json: bool) -> None:
     read = sum(one.usage.prompt_tokens for _, one in answers)
     reused = sum(one.usage.cached_tokens for _, one in answers)
     generated = sum(one.usage.completion_tokens for _, one in answers)
-    stdout.print(
+    console.print(
         f"[bold]{len(answers)} places[/bold] in {total_ms / 1000:.1f} s, the engine's start included: "
         f"{read} tokens read, {reused} of them reused, {generated} generated. "
         "[dim]The engine stays for the next one; `tersely stop` ends it.[/dim]"
     )
 
 
-def _show(place: Place, suggestion: Suggestion) -> None:
+def _show(console: Console, place: Place, suggestion: Suggestion) -> None:
     line, column = place_of(place.text, place.offset)
-    stdout.print(f"[bold]{place.path}[/bold]:{line}:{column}")
+    console.print(f"[bold]{place.path}[/bold]:{line}:{column}")
     before = "\n".join(place.text[: place.offset].split("\n")[-_LINES_BEFORE:])
     after = place.text[place.offset :].split("\n", 1)[0]
     shown = Text()
@@ -80,9 +85,9 @@ def _show(place: Place, suggestion: Suggestion) -> None:
     width = len(str(line))
     first = line - before.count("\n")
     for number, row in enumerate(shown.split("\n", allow_blank=True), first):
-        stdout.print(Text(f"  {number:>{width}} │ ", style="dim") + row)
+        console.print(Text(f"  {number:>{width}} │ ", style="dim") + row)
     engine, usage = suggestion.timings.engine, suggestion.usage
-    stdout.print(
+    console.print(
         f"  [dim]{suggestion.timings.total_ms:.0f} ms "
         f"(prefill {engine.prefill_ms:.0f}, decode {engine.decode_ms:.0f}) · "
         f"{usage.prompt_tokens} tokens read, {usage.cached_tokens} reused, {usage.completion_tokens} generated · "
