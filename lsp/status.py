@@ -89,6 +89,8 @@ class StatusBoard:
     def engine_changed(self, status: EngineStatus) -> None:
         """What the engine says of itself."""
         self._engine = status
+        if status.state is EngineState.READY:
+            self._trouble = None
         if status.state is EngineState.FAILED:
             self._warn(f"{status.message or _WORDS[status.state]} {status.hint}".strip())
         self._editor.show_loading(status)

@@ -88,6 +88,10 @@ def test_trouble_shows_until_an_answer():
     assert (board.current().kind, board.current().hint) == (Kind.WARNING, "Wait.")
     board.answered()
     assert board.current().kind is Kind.NORMAL
+    board.failed(EngineUnavailableError("It died."))
+    assert board.current().kind is Kind.ERROR
+    board.engine_changed(EngineStatus(state=EngineState.READY, message="Back again."))
+    assert board.current().kind is Kind.NORMAL
 
 
 class RecordingDisplay:
