@@ -71,7 +71,7 @@ class HttpEngine:
         """The model that is served; on tersely's own server this waits until it is loaded."""
         return (await self._served()).info
 
-    async def generate(self, request: GenerateRequest) -> AsyncIterator[Chunk]:
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
         served = await self._served()
         body = wire.request_json(request, served.info, native=served.native)
         async with (

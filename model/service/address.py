@@ -5,6 +5,7 @@ Light enough for any process; opens no connection but to look whether somebody i
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import ipaddress
 import json
@@ -51,8 +52,6 @@ class RunningEngine:
     key: str
     model: str
     pid: int
-    process_started_s: float
-    """When the process began, in seconds since 1970, as the system tells it: guards against a pid used again."""
     version: str
     socket_path: str | None = None
     host: str | None = None
@@ -89,13 +88,12 @@ class RunningEngine:
         if self.socket_path is not None:
             # Whoever listens on this path is the engine: it holds the lock, and the folder is private.
             return _connects(self.socket_path)
-        return self._health_pid() == self.pid
-
-    def _health_pid(self) -> int | None:
         # Another program may have taken the port since.
-        assert self.port is not None
-        host = self.url.removeprefix("http://").rsplit(":", 1)[0].strip("[]")
-        connection = http.client.HTTPConnection(host, self.port, timeout=_PROBE_TIMEOUT_S)
+        return self.told_pid() == self.pid
+
+    def told_pid(self) -> int | None:
+        """The process id that `/health` tells; None when no engine answers there in time."""
+        connection = self._connection()
         try:
             token = self.token()
             connection.request("GET", "/health", headers={} if token is None else {"Authorization": f"Bearer {token}"})
@@ -105,6 +103,17 @@ class RunningEngine:
             return None
         finally:
             connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        host, port = self.url.removeprefix("http://"), self.port
+        if self.socket_path is None:
+            return http.client.HTTPConnection(host.rsplit(":", 1)[0].strip("[]"), port, timeout=_PROBE_TIMEOUT_S)
+        connection = http.client.HTTPConnection(host, timeout=_PROBE_TIMEOUT_S)
+        connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.sock.settimeout(_PROBE_TIMEOUT_S)
+        with contextlib.suppress(OSError):  # then the request fails, and says so
+            connection.sock.connect(self.socket_path)
+        return connection
 
 
 def _connects(path: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import sys
@@ -111,13 +112,12 @@ def stop(*, model: str | None = None, timeout_s: float = _STOP_TIMEOUT_S) -> tup
     engines = [engine for engine in list_engines() if model is None or engine.model == model]
     processes = []
     for engine in engines:
-        try:
-            process = psutil.Process(engine.pid)
-            if abs(process.create_time() - engine.process_started_s) < 1.0:
-                process.terminate()
-                processes.append(process)
-        except psutil.NoSuchProcess:
-            continue
+        # The engine's own word first. One that listens but is too busy to answer holds its lock, so its file is true.
+        pid = engine.told_pid() or engine.pid
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(pid)
+            process.terminate()
+            processes.append(process)
     _, alive = psutil.wait_procs(processes, timeout=timeout_s)
     for process in alive:
         process.kill()

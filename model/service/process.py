@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-import psutil
 import uvicorn
 from filelock import FileLock, Timeout
 
@@ -103,7 +102,6 @@ def _published(options: EngineOptions, listener: Listener) -> RunningEngine:
         key=options.key,
         model=options.model_name,
         pid=os.getpid(),
-        process_started_s=psutil.Process().create_time(),
         version=tersely_version(),
         socket_path=None if listener.socket_path is None else str(listener.socket_path),
         host=listener.host,

@@ -88,7 +88,7 @@ async def test_closing_the_stream_cancels_at_the_server() -> None:
         remote = HttpEngine(url)
         chunks = remote.generate(GenerateRequest(prompt="a", sampling=SamplingParams(max_tokens=10_000)))
         assert (await anext(chunks)).text == "word"
-        await chunks.aclose()  # type: ignore[attr-defined]
+        await chunks.aclose()
         await until(lambda: engine.cancelled == 1)
         task = asyncio.create_task(
             collect(remote, GenerateRequest(prompt="b", sampling=SamplingParams(max_tokens=10_000)))

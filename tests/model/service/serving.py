@@ -19,9 +19,9 @@ async def until(condition: Callable[[], object], *, limit_s: float = 30.0) -> No
 
 
 @contextlib.asynccontextmanager
-async def serve(app: ASGIApp) -> AsyncIterator[str]:
-    """`async with serve(app) as url`."""
-    listener = socket.create_server(("127.0.0.1", 0))
+async def serve(app: ASGIApp, *, port: int = 0) -> AsyncIterator[str]:
+    """`async with serve(app) as url`; port 0 takes a free one."""
+    listener = socket.create_server(("127.0.0.1", port))
     port = listener.getsockname()[1]
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1))
     task = asyncio.create_task(server._serve([listener]))
