@@ -6,7 +6,6 @@ Light enough for any process; opens no connection but to look whether somebody i
 from __future__ import annotations
 
 import contextlib
-import http.client
 import ipaddress
 import json
 import os
@@ -15,9 +14,13 @@ import stat
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from model.errors import EngineUnavailableError, UsageError
 from model.paths import runtime_dir
+
+if TYPE_CHECKING:
+    from http.client import HTTPConnection
 
 _PROBE_TIMEOUT_S = 5.0
 
@@ -93,6 +96,8 @@ class RunningEngine:
 
     def told_pid(self) -> int | None:
         """The process id that `/health` tells; None when no engine answers there in time."""
+        import http.client  # brings the e-mail parser along: not for a start that an editor waits for
+
         connection = self._connection()
         try:
             token = self.token()
@@ -104,7 +109,9 @@ class RunningEngine:
         finally:
             connection.close()
 
-    def _connection(self) -> http.client.HTTPConnection:
+    def _connection(self) -> HTTPConnection:
+        import http.client
+
         host, port = self.url.removeprefix("http://"), self.port
         if self.socket_path is None:
             return http.client.HTTPConnection(host.rsplit(":", 1)[0].strip("[]"), port, timeout=_PROBE_TIMEOUT_S)

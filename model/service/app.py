@@ -22,8 +22,8 @@ from starlette.routing import Route
 
 from model.api import Chunk, Engine, GenerateRequest, ModelInfo, Tokenizing
 from model.errors import RequestError, TerselyError
-from model.service.auth import Gate
 from model.service.connection import BodyTooLargeError, ClientGoneError, EventStream, read_body, while_connected
+from model.service.gate import Gate
 from model.service.host import ModelHost
 from model.service.metrics import Metrics
 from model.service.reply import DONE, CompletionReply, Json, defect, error_json, event, model_json

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import importlib.metadata
 import json
 import re
 from collections.abc import Sequence
@@ -115,6 +113,8 @@ class EngineOptions:
     @classmethod
     def from_arguments(cls, arguments: Sequence[str]) -> EngineOptions:
         """Read command-line arguments."""
+        import argparse  # for the engine's process alone
+
         parser = argparse.ArgumentParser(prog="engine", allow_abbrev=False)
         parser.add_argument("--model", default=DEFAULT_MODEL)
         for flag, field in _FLAGS.items():
@@ -149,7 +149,9 @@ _TYPES: dict[str, type] = {
 
 def tersely_version() -> str:
     """The installed version; "unknown" in a checkout that is not installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
-        return importlib.metadata.version("tersely")
-    except importlib.metadata.PackageNotFoundError:
+        return version("tersely")
+    except PackageNotFoundError:
         return "unknown"

@@ -279,7 +279,7 @@ def test_clients_stay_light() -> None:
     code = f"""
 import sys
 sys.path.insert(0, {str(ROOMS)!r})
-import model.hub, model.remote, model.service.launcher, model.service.managed
+import model.hub, model.remote, model.service.auth, model.service.launcher, model.service.managed
 heavy = {{"torch", "numpy", "starlette", "uvicorn", "httpx", "prometheus_client", "tokenizers"}} & set(sys.modules)
 print(sorted(heavy))
 """
