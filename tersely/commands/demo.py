@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
+from io import StringIO
 from pathlib import Path
 from typing import Annotated
 
@@ -31,10 +33,12 @@ def command(
     svg: Annotated[Path | None, typer.Option("--svg", help="Also save what is shown as a picture.")] = None,
 ) -> None:
     """Show ghost text at several places of a small sample repository."""
-    console = Console(highlight=False, record=True, width=120, quiet=True) if svg else stdout
+    console = Console(highlight=False, record=True, width=112, file=StringIO(), force_terminal=True) if svg else stdout
     asyncio.run(_run(folder or rooms.home() / "examples" / "sample", model, json, console))
     if svg:
-        console.save_svg(str(svg), title="tersely demo")
+        # The picture must not fetch its font from elsewhere: the reader's own monospace font serves.
+        picture = re.sub(r"@font-face\s*\{.*?\}\s*", "", console.export_svg(title="tersely demo"), flags=re.DOTALL)
+        svg.write_text(picture, encoding="utf-8")
 
 
 async def _run(folder: Path, model: str, json: bool, console: Console) -> None:
