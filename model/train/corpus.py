@@ -116,7 +116,7 @@ def _keep(
     # Source before tests, so that a package's limit is not spent on its tests; else in no order that favours a folder.
     for path, text in sorted(package.files, key=lambda file: (is_test(file[0]), zlib.crc32(file[0].encode()))):
         reason = reject(path, text)
-        if reason is None and typescript and not path.endswith((".ts", ".tsx")):
+        if reason is None and typescript and language_of(path) == "javascript":
             reason = "compiled"
         if reason is None and kept_chars + len(text) > _PACKAGE_FILES_CHARS:
             reason = "package limit"
@@ -177,6 +177,12 @@ def load(folder: Path) -> list[SourceFile]:
     """Read what `save` wrote."""
     with (folder / "files.jsonl").open(encoding="utf-8") as lines:
         return [SourceFile(**json.loads(line)) for line in lines]
+
+
+def load_card(folder: Path) -> dict[str, Any]:
+    """The data card that `save` wrote, for `model.train.card`."""
+    card: dict[str, Any] = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    return card
 
 
 def read_archives(folder: Path) -> Iterator[Package]:

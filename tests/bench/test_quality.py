@@ -1,0 +1,107 @@
+"""The quality bench: its sandbox, its editor form, and its measures on answers that are known."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.quality import measure
+from bench.quality.ask import Answer, ask_all
+from bench.quality.sandbox import passes
+from bench.quality.tasks import HUMANEVAL, Task, humaneval
+from model.fake import FakeEngine
+
+
+@pytest.mark.parametrize(
+    ("program", "expected"),
+    [
+        ("assert 1 + 1 == 2", True),
+        ("assert 1 + 1 == 3", False),
+        ("x = (", False),
+        ("import sys; sys.exit(1)", False),
+        ("import math\nfrom typing import List\nassert math.isqrt(9) == 3", True),
+        ("import socket\nsocket.socket().connect(('127.0.0.1', 9))", False),
+        ("import subprocess\nsubprocess.run(['true'])", False),
+        ("import os\nos.system('true')", False),
+        ("open('file', 'w')", False),
+        ("x = bytearray(4 << 30)", False),
+    ],
+)
+def test_the_sandbox_runs_programs_and_nothing_else(program: str, expected: bool) -> None:
+    assert passes(program) is expected
+
+
+def test_the_sandbox_ends_what_does_not_end() -> None:
+    assert not passes("while True: pass", timeout_s=0.5)
+
+
+def test_the_editor_form_moves_indentation_and_newline(tmp_path: Path) -> None:
+    row = {
+        "task_id": "t",
+        "entry_point": "f",
+        "prompt": "def f():\n",
+        "canonical_solution": "    x = 1\n",
+        "suffix": "    return x\n",
+        "test": "def check(candidate):\n    assert candidate() == 1\n",
+    }
+    with gzip.open(tmp_path / "tasks.jsonl.gz", "wt") as out:
+        out.write(json.dumps(row) + "\n")
+    (task,) = humaneval(tmp_path / "tasks.jsonl.gz", count=None, seed=0)
+    assert (task.prefix, task.reference, task.suffix) == ("def f():\n    ", "x = 1", "\n    return x\n")
+    assert passes(measure.program(task.program, "x = 1"))
+    assert not passes(measure.program(task.program, "x = 2"))
+
+
+def test_the_benchmark_is_whole_and_its_references_pass() -> None:
+    tasks = humaneval(HUMANEVAL, count=None, seed=0)
+    assert len(tasks) == 1033
+    sample = humaneval(HUMANEVAL, count=5, seed=0)
+    assert sample == humaneval(HUMANEVAL, count=5, seed=0)
+    assert all(passes(measure.program(task.program, task.reference)) for task in sample)
+
+
+def answer(reference: str, text: str, *, tokens: int = 4, joint: float = 0.5, kind: str = "line") -> Answer:
+    task = Task(name=reference, kind=kind, language="python", prefix="", suffix="", reference=reference)
+    return Answer(task=task, text=text, whole=text, tokens=tokens, ended=True, confidence=joint, joint=joint)
+
+
+def test_measures() -> None:
+    answers = [answer("abcd", "abcd"), answer("abcd", "abcdef", tokens=6), answer("abcd", "xy", tokens=2)]
+    found = measure.matches(answers)
+    assert found["exact"]["share"] == pytest.approx(1 / 3, abs=1e-4)
+    assert found["similarity"] == pytest.approx((1 + 0.8 + 0) / 3, abs=1e-4)
+    terse = measure.terseness(answers, len)
+    assert terse["median_generated_over_needed"] == 1.0
+    assert terse["begins_right"] == 2
+    assert terse["stops_there"]["share"] == 0.5
+    empty = [answer("", "", kind="empty"), answer("", "x", kind="empty")]
+    assert measure.emptiness(empty)["nothing"]["share"] == 0.5
+
+
+def test_calibration_compares_confidence_with_what_matched() -> None:
+    sure = [answer("a", "a", joint=0.95) for _ in range(19)] + [answer("a", "b", joint=0.95)]
+    unsure = [answer("a", "b", joint=0.25) for _ in range(4)]
+    found = measure.calibration(sure + unsure, lambda one: one.joint)
+    assert found["bins"] == [
+        {"count": 4, "confidence": 0.25, "exact": 0.0},
+        {"count": 20, "confidence": 0.95, "exact": 0.95},
+    ]
+    assert found["expected_error"] == pytest.approx(4 * 0.25 / 24, abs=1e-4)
+
+
+def test_intervals_hold_their_share() -> None:
+    found = measure.rate([True] * 30 + [False] * 70)
+    assert found["low"] < 0.3 == found["share"] < found["high"]
+    assert measure.rate([False] * 10) == {"share": 0.0, "low": 0.0, "high": pytest.approx(0.2775, abs=1e-3)}
+
+
+async def test_a_line_is_the_first_line_of_what_was_said() -> None:
+    task = Task(name="t", kind="line", language="python", prefix="x = ", suffix="\n", reference="1")
+    block = Task(name="b", kind="block", language="python", prefix="def f():\n    ", suffix="\n", reference="a\nb")
+    line, lines = await ask_all(FakeEngine(lambda prompt: "1 + 2\ny = 3"), [task, block], context=False)
+    assert line.text == "1 + 2"
+    assert lines.text == "1 + 2\ny = 3"
+    assert 0 < line.joint < line.confidence < 1
