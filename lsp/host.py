@@ -42,6 +42,8 @@ class Query:
     place: Place
     trigger: Trigger
     selected: tuple[Place, Place, str] | None = None
+    for_menu: bool = False
+    """Asked by the completion menu: neither supersedes ghost text, nor is superseded by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,8 @@ class Host:
         self._completer: Completer | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
         self._connecting: asyncio.Task[None] | None = None
-        self._flights: Flights[list[Suggestion]] = Flights()
+        self._ghosts: Flights[list[Suggestion]] = Flights()
+        self._menus: Flights[list[Suggestion]] = Flights()
         self._reported: set[Problem] = set()
         self._retry_s = _FIRST_RETRY_S
         self._retry_after_s = 0.0
@@ -87,7 +90,7 @@ class Host:
         if settings.acceptance_log != self.offers.logging:
             self.offers.log_to(AcceptanceLog() if settings.acceptance_log else None)
         if not settings.enabled:
-            self._flights.end_all()
+            self._end_all()
         started = self._connecting is not None
         if not started or needs_new_completer(old.completion, settings.completion):
             self._connecting = asyncio.ensure_future(self._reconnect(self._connecting))
@@ -103,11 +106,11 @@ class Host:
 
     def changed(self, document: Document) -> None:
         """A document changed: what is being computed for it can only be stale."""
-        self._flights.end(document.uri)
+        self._end(document.uri)
 
     def close(self, uri: str) -> None:
         """Forget a document, here and below."""
-        self._flights.end(uri)
+        self._end(uri)
         document = self.documents.close(uri)
         if document is not None and self._completer is not None:
             self._completer.document_closed(document.path)
@@ -125,13 +128,14 @@ class Host:
 
         A newer query for the same document ends an older one, and so does a change of the document.
         """
+        flights = self._menus if query.for_menu else self._ghosts
         document = self.documents.get(query.uri)
         if document is None or not self.serves(document) or self._completer is None or not self._may_ask():
-            self._flights.end(query.uri)
+            flights.end(query.uri)
             return None
         request = _to_request(document, query)
         revision = document.buffer.revision
-        suggestions = await self._ask(self._completer, document, request)
+        suggestions = await self._ask(flights, self._completer, document, request)
         if not suggestions or self.documents.get(query.uri) is not document or document.buffer.revision != revision:
             return None
         if query.trigger is Trigger.AUTOMATIC:
@@ -146,18 +150,24 @@ class Host:
 
     async def aclose(self) -> None:
         """End what is under way and let go of the completer. Can be called again."""
-        self._flights.end_all()
+        self._end_all()
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.wait({self._connecting})
         await self._disconnect()
         self.offers.log_to(None)
 
-    async def _ask(self, completer: Completer, document: Document, request: CompletionRequest) -> list[Suggestion]:
+    async def _ask(
+        self,
+        flights: Flights[list[Suggestion]],
+        completer: Completer,
+        document: Document,
+        request: CompletionRequest,
+    ) -> list[Suggestion]:
         try:
-            suggestions = await self._flights.run(document.uri, completer.complete(request))
+            suggestions = await flights.run(document.uri, completer.complete(request))
         except TerselyError as error:
-            logger.warning("No suggestion: %s", error)
+            logger.info("No suggestion: %s", error)  # At each key: the board warns once.
             if completer is self._completer:
                 self.board.failed(error)
             return []
@@ -169,6 +179,14 @@ class Host:
             return []
         self.board.answered()
         return suggestions
+
+    def _end(self, uri: str) -> None:
+        self._ghosts.end(uri)
+        self._menus.end(uri)
+
+    def _end_all(self) -> None:
+        self._ghosts.end_all()
+        self._menus.end_all()
 
     def _may_ask(self) -> bool:
         """Whether the engine can answer now. If it sleeps or has failed, it is woken for a later key."""
@@ -228,7 +246,7 @@ class Host:
         completer, self._completer = self._completer, None
         if completer is None:
             return
-        self._flights.end_all()
+        self._end_all()
         self._unsubscribe()
         await completer.aclose()
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pygls.io_ import StdinAsyncReader, StdoutWriter, run_async
 
+from lsp.handlers import build
 from lsp.host import Connect
-from lsp.server import Server, build
+from lsp.server import Server
 from model.errors import UsageError
 
 if TYPE_CHECKING:

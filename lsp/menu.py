@@ -16,7 +16,9 @@ _LABEL_CHARACTERS = 60
 
 def to_query(params: types.CompletionParams) -> Query:
     """The menu opens by itself while typing, so this asks as typing does: for one suggestion."""
-    return Query(uri=params.text_document.uri, place=to_place(params.position), trigger=Trigger.AUTOMATIC)
+    return Query(
+        uri=params.text_document.uri, place=to_place(params.position), trigger=Trigger.AUTOMATIC, for_menu=True
+    )
 
 
 def to_items(answer: Answer) -> list[tuple[types.CompletionItem, Suggestion]]:

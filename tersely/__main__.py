@@ -10,7 +10,7 @@ def main() -> None:
     from tersely import rooms
 
     rooms.put_first()
-    if sys.argv[1:2] == ["lsp"] and len(sys.argv) == 2:
+    if sys.argv[1:] in (["lsp"], ["lsp", "--stdio"]):
         # An editor is waiting: the plain case skips the command-line machinery.
         from lsp.main import run_stdio
 

@@ -14,7 +14,8 @@ import lsp.main
 from completion.api import CompletionRequest, EngineState, EngineStatus, Suggestion
 from completion.fake import FakeCompleter
 from completion.settings import CompletionSettings
-from lsp.server import Server, build
+from lsp.handlers import build
+from lsp.server import Server
 from model.errors import EngineUnavailableError
 
 WATCHED_MODULES = ("torch", "httpx", "numpy", "transformers", "tokenizers", "uvicorn", "psutil", "filelock")

@@ -48,6 +48,23 @@ async def test_a_newer_request_supersedes_the_older_of_its_document_only():
     assert texts(await other) == ["x"]
 
 
+async def test_the_menu_and_ghost_text_do_not_supersede_each_other():
+    bench = Bench([FakeCompleter("x")])
+    await bench.start()
+    bench.completer.gate.clear()
+    document, place = bench.open("a‸")
+    ghost = bench.ask(place)
+    menu = Query(uri=URI, place=place, trigger=Trigger.AUTOMATIC, for_menu=True)
+    first = asyncio.ensure_future(bench.host.suggest(menu))
+    await settle()
+    second = asyncio.ensure_future(bench.host.suggest(menu))
+    await settle()
+    assert (ghost.done(), first.done(), second.done()) == (False, True, False)
+    bench.host.changed(document)
+    await settle()
+    assert (ghost.result(), second.result(), bench.completer.cancelled) == (None, None, 3)
+
+
 async def test_a_change_while_waiting_makes_the_answer_stale_and_stops_the_work():
     bench = Bench([FakeCompleter("x")])
     await bench.start()

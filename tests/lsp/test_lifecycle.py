@@ -33,8 +33,14 @@ class Wire:
         self._alarm.start()
 
     def send(self, method: str, params: object = None, *, request_id: int | None = None) -> None:
-        message = {"jsonrpc": "2.0", "method": method, "params": params}
-        body = json.dumps(message if request_id is None else {**message, "id": request_id}).encode()
+        message = {"method": method, "params": params}
+        self._send(message if request_id is None else {**message, "id": request_id})
+
+    def answer(self, request_id: object, result: object) -> None:
+        self._send({"id": request_id, "result": result})
+
+    def _send(self, message: dict[str, Any]) -> None:
+        body = json.dumps({"jsonrpc": "2.0", **message}).encode()
         self._writer.write(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
         self._writer.flush()
 
@@ -180,6 +186,20 @@ def test_the_root_of_older_editors_counts(spawn: Spawn, tmp_path: Path):
         question = {"textDocument": {"uri": uri}, "position": {"line": 0, "character": 4}, "context": context}
         assert len(wire.request("textDocument/inlineCompletion", question)["result"]["items"]) == 1
         assert wire.request("test/state", {})["result"]["paths"] == ["src/a.py"]
+
+
+def test_an_editor_that_never_answers_about_its_settings_is_served_and_may_answer_after_all(spawn: Spawn):
+    wire = spawn()
+    wire.start(capabilities={"workspace": {"configuration": True}})
+    while (asked := wire.receive()).get("method") != "workspace/configuration":
+        pass
+    item = {"uri": "untitled:a", "languageId": "python", "version": 1, "text": "x = "}
+    wire.send("textDocument/didOpen", {"textDocument": item})
+    while wire.receive().get("params", {}).get("message") != "fake is ready":
+        pass
+    assert wire.request("test/state", {})["result"]["level"] == "balanced"
+    wire.answer(asked["id"], [{"level": "eager"}])
+    assert wire.request("test/state", {})["result"]["level"] == "eager"
 
 
 def listening(*arguments: str) -> tuple[subprocess.Popen[bytes], str]:
