@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_LEAST_CAPACITY_TOKENS = 512
+_LEAST_CAPACITY_TOKENS = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,9 @@ from collections import OrderedDict
 
 from model.kv_cache import KvCache, KvShape
 
+_CHEAP_TOKENS = 128
+"""Losing so many is no worse than the copy that would save them: about one prefill chunk."""
+
 
 class PrefixCache:
     """Slots in the order of their last use, within `budget_bytes` beside those in use, and at most `slots`."""
@@ -29,7 +32,7 @@ class PrefixCache:
         best, shared = self._longest(prompt)
         if best is None or shared == 0:
             cache = KvCache(self._shape)
-        elif id(best) in self._idle and 2 * shared >= len(best.tokens):
+        elif id(best) in self._idle and len(best.tokens) - shared <= max(shared, _CHEAP_TOKENS):
             cache = self._idle.pop(id(best))
             cache.truncate(shared)
         else:

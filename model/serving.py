@@ -57,6 +57,7 @@ class ServingDecoder:
         self._attention = attention
         self._dtype = dtype
         self._shape = config.layers[0].attention
+        self._zeros = torch.zeros(1, config.hidden)
         self._cosines, self._sines = _tables(self._shape, config.context_tokens)
 
     @property
@@ -80,11 +81,39 @@ class ServingDecoder:
         ids = torch.tensor(tokens + [0] * (padded - rows))
         x = self._embedding[ids].float()  # [M, D]
         tables = (self._cosines[start : start + padded], self._sines[start : start + padded])
-        for index, layer in enumerate(self._layers):
-            x = self._layer(layer, x, cache.keys[index], cache.values[index], start, tables)
+        if padded == 1:
+            tables = (tables[0][0], tables[1][0])
+        step = self._one if padded == 1 else self._layer
+        for layer, keys, values in zip(self._layers, cache.keys, cache.values, strict=True):
+            x = step(layer, x, keys, values, start, tables)
         cache.tokens += tokens
         x = x[rows - 1 : rows] if last_only else x[:rows]
         return functional.rms_norm(x, self._norm.shape, self._norm, self.config.norm.epsilon)
+
+    def _one(
+        self,
+        layer: ServingLayer,
+        x: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        start: int,
+        tables: tuple[Tensor, Tensor],
+    ) -> Tensor:
+        """`_layer` for a single token, where the overhead of small kernels counts: the same in fewer of them."""
+        shape = self._shape
+        turning, queries = shape.heads + shape.kv_heads, shape.heads
+        heads = layer.qkv(self._normed_one(x, layer.attention_norm)).float().view(-1, shape.head_dim)  # [H + 2 G, E]
+        turned = _turn(heads[:turning], *tables)
+        keys[:, start] = turned[queries:]
+        values[:, start] = heads[turning:]
+        x.add_(layer.out(self._attention.attend(turned[None, :queries], keys, values, start)))
+        gate, up = layer.gate_up(self._normed_one(x, layer.mlp_norm)).chunk(2, dim=-1)  # [1, I] each
+        return x.add_(layer.down(functional.silu(gate).mul_(up)))
+
+    def _normed_one(self, x: Tensor, weight: Tensor) -> Tensor:
+        row = x[0]
+        mean = float(torch.dot(row, row)) / len(row)
+        return torch.addcmul(self._zeros, x, weight, value=(mean + self.config.norm.epsilon) ** -0.5)
 
     def _layer(
         self,

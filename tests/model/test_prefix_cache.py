@@ -80,9 +80,17 @@ def test_the_last_token_is_always_left_to_compute() -> None:
 
 def test_two_documents_that_alternate_keep_their_own_slots() -> None:
     pool = prefixes()
-    shared, first, second = [9] * 4, [1] * 50, [2] * 50
+    shared, first, second = [9] * 4, [1] * 150, [2] * 150
     reused = [served(pool, shared + tail) for tail in (first, second, [*first, 1], [*second, 2])]
-    assert reused == [0, 4, 54, 54]
+    assert reused == [0, 4, 154, 154]
+
+
+def test_a_short_tail_is_given_up_rather_than_copied() -> None:
+    pool = prefixes()
+    served(pool, [1] * 5 + [2] * 50)
+    before = pool.size_bytes
+    assert served(pool, [1] * 5 + [3] * 50) == 5
+    assert pool.size_bytes == before
 
 
 def test_a_slot_in_use_is_copied_from_not_taken() -> None:
