@@ -21,7 +21,7 @@ from bench.quality.tasks import HUMANEVAL, Task, held_out, humaneval
 from model.hub import DEFAULT_MODEL, pull
 from model.local import LocalEngine
 from model.paths import cache_dir
-from model.train.cli import fetch_all
+from model.train.collect import fetch_all
 from model.train.cuts import CutKind
 
 SEED = 7

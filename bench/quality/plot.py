@@ -1,8 +1,7 @@
-"""Draws the report: rates beside the base's, the reliability diagram, and the training loss where a log is given."""
+"""Draws the report: rates beside the base's, and the reliability diagram."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -46,32 +45,3 @@ def _rates(found: dict[str, Any]) -> dict[str, dict[str, float]]:
             rates |= {f"{language} {kind}, {context}": kinds[kind]["exact"] for kind in ("line", "block")}
         rates[f"{language} nothing to add"] = by_context["without context"]["empty"]["nothing"]
     return rates
-
-
-def draw_loss(log: Path, path: Path) -> None:
-    """Training loss (smoothed), validation loss and validation exact match over tokens."""
-    rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    steps = [row for row in rows if "loss" in row]
-    checks = [row for row in rows if "validation" in row]
-    smooth, value = [], steps[0]["loss"]
-    for row in steps:
-        value += 0.05 * (row["loss"] - value)
-        smooth.append(value)
-    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
-    axes.plot([row["tokens"] / 1e6 for row in steps], [row["loss"] for row in steps], color="0.85", linewidth=0.8)
-    axes.plot([row["tokens"] / 1e6 for row in steps], smooth, label="training")
-    axes.plot(
-        [row["tokens"] / 1e6 for row in checks], [row["validation"]["loss"] for row in checks], "o-", label="validation"
-    )
-    axes.set(xlabel="million tokens", ylabel="loss per answer token (nats)")
-    exact = axes.twinx()
-    exact.plot(
-        [row["tokens"] / 1e6 for row in checks],
-        [row["validation"]["exact"] for row in checks],
-        "s--",
-        color="tab:green",
-    )
-    exact.set(ylabel="validation answers exactly right", ylim=(0, 0.5))
-    axes.legend()
-    figure.savefig(path, dpi=120)
-    plt.close(figure)

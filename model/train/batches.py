@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.train.examples import Example, ExampleMaker
+from model.train.examples import Example
+from model.train.feeder import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +50,12 @@ def pack(examples: Sequence[Example]) -> Batch:
     return Batch(packed, lengths, at, packed[at + 1], torch.tensor(weights), torch.tensor(owners))
 
 
-def take(maker: ExampleMaker, first: int, *, tokens: int, stride: int = 1) -> tuple[list[Example], int]:
+def take(source: Source, first: int, *, tokens: int, stride: int = 1) -> tuple[list[Example], int]:
     """Examples first, first + stride, … up to `tokens` in all (at least one), and the number of the next one."""
     taken: list[Example] = []
     count = 0
     while True:
-        example = maker.make(first)
+        example = source.make(first)
         if taken and count + len(example.tokens) > tokens:
             return taken, first
         taken.append(example)

@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from model.train.batches import Batch, pack, split, take
-from model.train.examples import Example, ExampleMaker
+from model.train.examples import Example
+from model.train.feeder import Source
 from model.train.packed import PackedDecoder
 from model.train.schedule import Decay, factor
 
@@ -70,13 +71,13 @@ class Trainer:
     def __init__(
         self,
         model: PackedDecoder,
-        maker: ExampleMaker,
+        source: Source,
         *,
         config: LoopConfig,
         folder: Path,
         validation: list[Example] | None = None,
     ) -> None:
-        self.model, self.maker, self.config, self.folder = model, maker, config, folder
+        self.model, self.source, self.config, self.folder = model, source, config, folder
         self.progress = Progress()
         self.validation = validation or []
         self._device = next(model.parameters()).device
@@ -135,7 +136,7 @@ class Trainer:
     def _step(self) -> None:
         began = time.monotonic()
         config, progress = self.config, self.progress
-        examples, following = take(self.maker, progress.next_example, tokens=config.batch_tokens)
+        examples, following = take(self.source, progress.next_example, tokens=config.batch_tokens)
         parts = [pack(part) for part in split(examples, tokens=config.micro_tokens)]
         total = float(sum(part.weights.sum() for part in parts))
         loss = sum(self._backward(part, total) for part in parts)

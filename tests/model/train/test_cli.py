@@ -17,7 +17,9 @@ from model.checkpoint.llama import load_decoder
 from model.errors import UsageError
 from model.train import card, corpus
 from model.train.adapter import load_adapter, merge
-from model.train.cli import TrainOptions, export, repository_files, train
+from model.train.cli import TrainOptions, train
+from model.train.collect import repository_files
+from model.train.export import export
 from model.train.loop import Limits, LoopConfig
 
 
@@ -46,6 +48,7 @@ def test_training_on_a_checkout_gives_an_adapter_and_resumes(base: Path, reposit
     assert train(options).step == 2
     assert train(replace(options, limits=Limits(steps=4))).step == 4
     adapter = load_adapter(tmp_path / "run" / "adapter.safetensors")
+    assert (tmp_path / "run" / "loss.png").stat().st_size > 1000
     assert adapter.info.family == "tersely"
     assert adapter.info.special_ids == (1, 2, 3)
     with GgufFile(base) as file:

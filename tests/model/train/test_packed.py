@@ -106,3 +106,21 @@ def test_special_rows_get_gradients(decoder: Decoder) -> None:
     assert grad is not None
     assert grad[0].abs().sum() == 0
     assert grad[1].abs().sum() > 0
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_attention_on_a_gpu_equals_the_cpu() -> None:
+    torch.manual_seed(1)
+    count, bounds = sum(LENGTHS), [(0, 7), (7, 8), (8, 20)]
+    tensors = [torch.randn(count, heads, 64, dtype=torch.bfloat16) for heads in (4, 2, 2)]
+    here = [tensor.clone().requires_grad_() for tensor in tensors]
+    there = [tensor.cuda().requires_grad_() for tensor in tensors]
+    out, moved = attend(*here, bounds=bounds), attend(*there, bounds=bounds)
+    torch.testing.assert_close(moved.cpu(), out, rtol=0, atol=0.03)
+    out.float().square().sum().backward()
+    moved.float().square().sum().backward()
+    for mine, theirs in zip(here, there, strict=True):
+        assert mine.grad is not None
+        assert theirs.grad is not None
+        torch.testing.assert_close(theirs.grad.cpu(), mine.grad, rtol=0.05, atol=0.1)
