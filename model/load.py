@@ -18,6 +18,7 @@ from model.attention import CpuAttention
 from model.checkpoint.gguf import GgufFile
 from model.checkpoint.llama import read_config, read_weights
 from model.config import ModelConfig
+from model.errors import UsageError
 from model.head import ExactHead, Head, ScreenedHead
 from model.linear import FEW_ROWS, Int4Linear, Int8Linear, Linear, PackedLinear, PlainLinear, int4_fits, is_four_bit
 from model.serving import ServingDecoder, ServingLayer
@@ -84,10 +85,23 @@ def load_served(
 
 
 def pick_dtype(name: str) -> torch.dtype:
-    """The type many rows are computed in: `auto` is bfloat16 where the CPU multiplies it natively, else float32."""
+    """The type many rows are computed in: `auto` is bfloat16 where the CPU multiplies it natively, else float32.
+
+    Raises `UsageError`.
+    """
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16}
     if name == "auto":
         return torch.bfloat16 if _has_bfloat16_units() else torch.float32
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+    if name not in known:
+        raise UsageError(f"There is no dtype {name!r}.", hint="Use auto, float32 or bfloat16.")
+    return known[name]
+
+
+def pick_quantize(name: str) -> Quantize:
+    """A number format by name. Raises `UsageError`."""
+    if name not in set(Quantize):
+        raise UsageError(f"There is no quantization {name!r}.", hint=f"Use {', '.join(Quantize)}.")
+    return Quantize(name)
 
 
 def _has_bfloat16_units() -> bool:

@@ -17,7 +17,7 @@ from model.api import Chunk, GenerateRequest, ModelInfo
 from model.checkpoint.gguf import GgufFile
 from model.errors import EngineError, EngineUnavailableError, RequestError
 from model.fim import FORMATS, detect
-from model.load import Quantize, Served, load_served, pick_dtype
+from model.load import Served, load_served, pick_dtype, pick_quantize
 from model.merge import AdapterMerge
 from model.prefix_cache import PrefixCache
 from model.runner import CHUNK_TOKENS, Runner
@@ -94,7 +94,7 @@ class LocalEngine:
         """Load a GGUF checkpoint; blocks for about two seconds a 100 MB, so call it from a thread of its own.
 
         `dtype`: auto, float32, bfloat16. `quantize`: auto, none, int8, int4. `threads` None: the free cores.
-        `progress` gets the fraction done, 0 … 1, and may raise to stop. Raises `ModelError`.
+        `progress` gets the fraction done, 0 … 1, and may raise to stop. Raises `ModelError`, and `UsageError` for unknown names.
         """
         count = threads or free_cores()
         torch.set_num_threads(count)
@@ -104,7 +104,7 @@ class LocalEngine:
             served = load_served(
                 file,
                 dtype=pick_dtype(dtype),
-                quantize=Quantize(quantize),
+                quantize=pick_quantize(quantize),
                 transform=merge,
                 progress=progress,
             )

@@ -102,8 +102,7 @@ def tensor_names(file: GgufFile, config: ModelConfig) -> dict[str, str]:
             f"{file.path.name} does not fit its architecture: missing {_some(missing)}, unexpected {_some(extra)}.",
             hint="Fetch the model again, or convert it with a current llama.cpp.",
         )
-    with torch.device("meta"):
-        shapes = {name: tuple(tensor.shape) for name, tensor in Decoder(config).state_dict().items()}
+    shapes = weight_shapes(config)
     for name, stored in names.items():
         if file.tensors[stored].shape != shapes[name]:
             raise CheckpointError(
@@ -111,6 +110,33 @@ def tensor_names(file: GgufFile, config: ModelConfig) -> dict[str, str]:
                 hint="Fetch the model again.",
             )
     return names
+
+
+def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """The shape of each of the decoder's weights.
+
+    Written out, since a decoder on the meta device, which could tell, makes torch import a second's worth of modules.
+    """
+    hidden = config.hidden
+    shapes: dict[str, tuple[int, ...]] = {"embedding.weight": (config.vocabulary, hidden), "norm.weight": (hidden,)}
+    if not config.tied_embeddings:
+        shapes["lm_head.weight"] = (config.vocabulary, hidden)
+    for index, layer in enumerate(config.layers):
+        queries = layer.attention.heads * layer.attention.head_dim
+        keys = layer.attention.kv_heads * layer.attention.head_dim
+        parts: dict[str, tuple[int, ...]] = {
+            "attention_norm.weight": (hidden,),
+            "attention.q_proj.weight": (queries, hidden),
+            "attention.k_proj.weight": (keys, hidden),
+            "attention.v_proj.weight": (keys, hidden),
+            "attention.o_proj.weight": (hidden, queries),
+            "mlp_norm.weight": (hidden,),
+            "mlp.gate_proj.weight": (layer.mlp.intermediate, hidden),
+            "mlp.up_proj.weight": (layer.mlp.intermediate, hidden),
+            "mlp.down_proj.weight": (hidden, layer.mlp.intermediate),
+        }
+        shapes |= {f"layers.{index}.{name}": shape for name, shape in parts.items()}
+    return shapes
 
 
 def half_split_rows(weight: Tensor, head_dim: int) -> Tensor:

@@ -10,7 +10,7 @@ from oracle import hf_model
 from tiny import write_tiny
 
 from model.checkpoint.gguf import GgufFile
-from model.checkpoint.llama import load_decoder, read_config
+from model.checkpoint.llama import load_decoder, read_config, weight_shapes
 from model.decoder import Decoder
 from model.errors import CheckpointError
 
@@ -85,6 +85,13 @@ def test_a_checkpoint_that_does_not_fit_is_refused_by_name(
     with GgufFile(path) as file, pytest.raises(CheckpointError, match=message) as caught:
         load_decoder(file)
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_shapes_written_out_are_the_decoders(tied: bool, tmp_path: Path) -> None:
+    with GgufFile(write_tiny(tmp_path / "m.gguf", tied=tied)) as file:
+        config = read_config(file)
+    assert weight_shapes(config) == {name: tuple(part.shape) for name, part in Decoder(config).state_dict().items()}
 
 
 def test_the_configuration_is_read(tmp_path: Path) -> None:

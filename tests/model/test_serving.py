@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import gguf
@@ -13,8 +14,9 @@ from torch import Tensor
 from model.checkpoint.gguf import GgufFile
 from model.checkpoint.llama import load_decoder
 from model.decoder import Decoder
+from model.errors import UsageError
 from model.kv_cache import KvCache
-from model.load import Quantize, Served, load_served, pick_dtype
+from model.load import Quantize, Served, load_served, pick_dtype, pick_quantize
 from model.tokenizer import read_tokenizer
 
 Q4_1 = gguf.GGMLQuantizationType.Q4_1
@@ -93,6 +95,13 @@ def test_loading_reports_progress_to_the_end(tiny_file: GgufFile) -> None:
 def test_dtypes_by_name(name: str, dtype: torch.dtype) -> None:
     assert pick_dtype(name) is dtype
     assert pick_dtype("auto") in (torch.float32, torch.bfloat16)
+
+
+@pytest.mark.parametrize("pick", [pick_dtype, pick_quantize])
+def test_unknown_names_are_refused_with_the_known_ones(pick: Callable[[str], object]) -> None:
+    with pytest.raises(UsageError, match="int3") as caught:
+        pick("int3")
+    assert "auto" in caught.value.hint
 
 
 @pytest.mark.model
