@@ -94,7 +94,8 @@ class LocalEngine:
         """Load a GGUF checkpoint; blocks for about two seconds a 100 MB, so call it from a thread of its own.
 
         `dtype`: auto, float32, bfloat16. `quantize`: auto, none, int8, int4. `threads` None: the free cores.
-        `progress` gets the fraction done, 0 … 1, and may raise to stop. Raises `ModelError`, and `UsageError` for unknown names.
+        `progress` gets the fraction done, 0 … 1, and may raise to stop. Raises `ModelError`, and `UsageError` for
+        unknown names.
         """
         count = threads or free_cores()
         torch.set_num_threads(count)
