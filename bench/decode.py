@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "model")]
+sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402 - the path comes first
 
@@ -29,6 +29,7 @@ from model.kv_cache import KvCache  # noqa: E402
 from model.load import Quantize, Served, load_served, pick_dtype  # noqa: E402
 from model.runner import CHUNK_TOKENS  # noqa: E402
 from model.tokenizer import read_tokenizer  # noqa: E402
+from tests.model.oracle import hf_model  # noqa: E402
 
 DECODED = 32
 Speeds = tuple[float, float]
@@ -72,8 +73,6 @@ def measure_hf(model: Any, ids: list[int]) -> Speeds:
 
 def contenders(path: Path, ids: list[int]) -> Iterator[tuple[str, Callable[[], Speeds]]]:
     """Name and measurement of each; all are loaded before the first is measured."""
-    from oracle import hf_model
-
     with GgufFile(path) as file:
         served = load_served(file, dtype=pick_dtype("auto"), quantize=Quantize.AUTO)
     yield "tersely", lambda: measure_tersely(served, ids)

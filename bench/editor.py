@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lsprotocol import types
 from pygls.lsp.client import LanguageClient
@@ -31,12 +32,13 @@ class Editor:
         self._line = 0
         self._character = 0
 
-    async def start(self, root: Path) -> None:
-        """Start `tersely lsp` on `root` and shake hands."""
+    async def start(self, root: Path, settings: dict[str, Any]) -> None:
+        """Start `tersely lsp` on `root` with `settings`, and shake hands."""
         await self._client.start_io(sys.executable, "-m", "tersely", "lsp", cwd=str(root))
         await self._client.initialize_async(
             types.InitializeParams(
                 capabilities=types.ClientCapabilities(),
+                initialization_options={"tersely": settings},
                 workspace_folders=[types.WorkspaceFolder(uri=root.as_uri(), name=root.name)],
             )
         )

@@ -1,0 +1,19 @@
+"""`make bench`: every claim in turn. `python -m bench.NAME --help` tells what one of them can do."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+BENCHES = ("lsp_start", "keystroke")
+
+
+def main() -> int:
+    failed = [name for name in BENCHES if subprocess.run([sys.executable, "-m", f"bench.{name}"]).returncode]
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return len(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
