@@ -103,8 +103,8 @@ class EngineTimings:
 class Chunk:
     """One step of a stream. Text that may yet become a stop string is held back, so `text` may be empty.
 
-    The last chunk, and only it, has `finish_reason`. It always has `usage` and `timings`; earlier chunks have the counts
-    so far (vLLM's `continuous_usage_stats`) where the engine gives them, so that who stops reading knows them too.
+    The last chunk, and only it, has `finish_reason`. It always has `usage` and `timings`; earlier chunks have the
+    counts so far (vLLM's `continuous_usage_stats`) where the engine gives them: who stops reading knows them too.
     """
 
     text: str = ""

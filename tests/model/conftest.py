@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tiny import write_tiny
 
 from model import hub
 from model.checkpoint.gguf import GgufFile
 from model.checkpoint.llama import load_decoder
 from model.decoder import Decoder
+from tests.model.tiny import write_tiny
 
 
 @pytest.fixture(scope="session")

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from oracle import hf_model
-from tiny import write_tiny
 
 from model.checkpoint.gguf import GgufFile
 from model.checkpoint.llama import load_decoder, read_config, weight_shapes
 from model.decoder import Decoder
 from model.errors import CheckpointError
+from tests.model.oracle import hf_model
+from tests.model.tiny import write_tiny
 
 
 def _tokens(vocabulary: int, shape: tuple[int, int]) -> torch.Tensor:

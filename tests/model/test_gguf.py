@@ -9,12 +9,12 @@ import gguf
 import numpy as np
 import pytest
 import torch
-from oracle import dequantized
-from tiny import tokens, write_tiny
 
 from model.checkpoint.dequantize import FORMATS
 from model.checkpoint.gguf import GgufFile
 from model.errors import CheckpointError, UnknownModelError
+from tests.model.oracle import dequantized
+from tests.model.tiny import tokens, write_tiny
 
 
 @pytest.mark.parametrize("number", FORMATS, ids=lambda number: FORMATS[number].name)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from oracle import hf_model
 
 from model.api import GenerateRequest, SamplingParams
 from model.local import LocalEngine
+from tests.model.oracle import hf_model
 
 pytestmark = [pytest.mark.model, pytest.mark.slow]
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import CONTEXT, write_tiny
 
 from model.api import (
     Chunk,
@@ -27,6 +26,7 @@ from model.errors import CheckpointError, EngineBusyError, EngineUnavailableErro
 from model.load import Quantize, load_served
 from model.local import LocalEngine
 from model.tokenizer import read_tokenizer
+from tests.model.tiny import CONTEXT, write_tiny
 
 PROMPT = "def the_int(the):\n    return the"
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import gguf
 import pytest
 import torch
-from tiny import CONTEXT, write_tiny
 from torch import Tensor
 
 from model.checkpoint.gguf import GgufFile
@@ -18,6 +17,7 @@ from model.errors import UsageError
 from model.kv_cache import KvCache
 from model.load import Quantize, Served, load_served, pick_dtype, pick_quantize
 from model.tokenizer import read_tokenizer
+from tests.model.tiny import CONTEXT, write_tiny
 
 Q4_1 = gguf.GGMLQuantizationType.Q4_1
 

@@ -10,13 +10,13 @@ import pytest
 import regex
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import CONTROL, write_tiny
 
 from model.api import Segment
 from model.checkpoint.gguf import GgufFile
 from model.detokenizer import Detokenizer
 from model.errors import CheckpointError, RequestError
 from model.tokenizer import BYTE_OF_LETTER, Tokenizer, read_tokenizer
+from tests.model.tiny import CONTROL, write_tiny
 
 # GPT-2's splitting (Radford et al. 2019, `encoder.py`), after each digit has been set apart.
 _GPT2 = regex.compile(r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")
