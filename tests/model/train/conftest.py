@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_corpus import MAIN, SCRIPT, SHAPES, VOCABULARY
+from tests.model.train.tiny_corpus import MAIN, SCRIPT, SHAPES, VOCABULARY
 
 from model.config import AttentionConfig, LayerConfig, MlpConfig, ModelConfig, NormConfig, RopeConfig
 from model.decoder import Decoder

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
-from tiny_corpus import CONTROL, MAIN, SCRIPT, SHAPES
+from tests.model.train.tiny_corpus import CONTROL, MAIN, SCRIPT, SHAPES
 
 from model.checkpoint.gguf import GgufFile
 from model.checkpoint.llama import load_decoder

@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from tiny_corpus import MAIN, SCRIPT, SHAPES
+from tests.model.train.tiny_corpus import MAIN, SCRIPT, SHAPES
 
 from model.errors import PullError
 from model.train import archive, corpus

@@ -6,7 +6,7 @@ import random
 from collections import Counter
 
 import pytest
-from tiny_corpus import MAIN, SCRIPT, SHAPES
+from tests.model.train.tiny_corpus import MAIN, SCRIPT, SHAPES
 
 from model.train.cuts import KIND_SHARES, MAX_MIDDLE_CHARS, Cursor, Cut, CutKind, Cutter, draw_kind
 

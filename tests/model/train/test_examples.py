@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from tiny_corpus import CONTROL, MAIN, encode
+from tests.model.train.tiny_corpus import CONTROL, MAIN, encode
 
 from model.errors import UsageError
 from model.fim import Snippet, render

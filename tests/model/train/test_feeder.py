@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tiny_corpus import encode
+from tests.model.train.tiny_corpus import encode
 
 from model.train.corpus import SourceFile
 from model.train.examples import ExampleMaker

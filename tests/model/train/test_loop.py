@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_corpus import encode
+from tests.model.train.tiny_corpus import encode
 
 from model.decoder import Decoder
 from model.train.batches import pack, split, take

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from tiny_corpus import VOCABULARY
+from tests.model.train.tiny_corpus import VOCABULARY
 from torch import Tensor
 from torch.nn import functional
 
