@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import tiny
+from tests.model import tiny
 import torch
 from tests.model.train.tiny_corpus import CONTROL, MAIN, SCRIPT, SHAPES
 
