@@ -18,6 +18,7 @@ from bench.quality import measure
 from bench.quality.ask import Answer, ask_all
 from bench.quality.plot import draw
 from bench.quality.tasks import HUMANEVAL, Task, held_out, humaneval
+from model.fim import NONE
 from model.hub import DEFAULT_MODEL, pull
 from model.local import LocalEngine
 from model.paths import cache_dir
@@ -25,7 +26,7 @@ from model.train.collect import fetch_all
 from model.train.cuts import CutKind
 
 SEED = 7
-SAMPLED = {CutKind.LINE: 200, CutKind.BLOCK: 60, CutKind.EMPTY: 60}
+SAMPLED = {CutKind.LINE: 120, CutKind.BLOCK: 40, CutKind.EMPTY: 40}
 FULL = {CutKind.LINE: 1000, CutKind.BLOCK: 300, CutKind.EMPTY: 200}
 _SAMPLED_HUMANEVAL = 200
 
@@ -41,7 +42,8 @@ async def contend(path: Path, adapter: Path | None, tasks: list[Task], *, thread
         found: dict[str, Any] = {"humaneval": await asyncio.to_thread(measure.pass_at_1, lines)}
         found["floors"] = await asyncio.to_thread(measure.floors, lines)
         without = await ask_all(engine, holes, context=False)
-        helped = [task for task in holes if task.snippets and task.kind != "empty"]
+        knows_snippets = (await engine.info()).fim_family != NONE
+        helped = [task for task in holes if knows_snippets and task.snippets and task.kind != "empty"]
         given = {answer.task.name: answer for answer in await ask_all(engine, helped, context=True)}
         with_context = [given.get(answer.task.name, answer) for answer in without]
         counts = {task.reference: 0 for task in holes}

@@ -53,11 +53,13 @@ async def _ask(engine: Engine, task: Task, *, family: str, context: bool) -> Ans
     sampling = SamplingParams(max_tokens=MAX_TOKENS[task.kind], stop=stop, logprobs=0)
     whole, logprobs, ended, tokens = "", [], False, 0
     async for chunk in engine.generate(GenerateRequest(prompt=prompt, sampling=sampling)):
+        if not (single and "\n" in whole):  # confidence is in what is shown: of a line, up to its end
+            logprobs += [token.logprob for token in chunk.logprobs]
         whole += chunk.text
-        logprobs += [token.logprob for token in chunk.logprobs]
         if chunk.finish_reason is not None:
             ended = chunk.finish_reason is FinishReason.STOP
-            tokens = chunk.usage.completion_tokens if chunk.usage else len(logprobs)
+            assert chunk.usage is not None
+            tokens = chunk.usage.completion_tokens
     return Answer(
         task=task,
         text=whole.split("\n", 1)[0] if single else whole,
