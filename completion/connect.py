@@ -34,7 +34,7 @@ def connect(settings: CompletionSettings) -> EngineCompleter:
         idle_unload_s=settings.idle_unload_s or None,
     )
     options.check()
-    if options.fake is None:
+    if options.fake is None and not options.is_url:
         with suppress(ModelMissingError):  # the engine pulls it, and tells how far it is
             hub.resolve(options.model)
     return EngineCompleter(ManagedEngine(options), settings)

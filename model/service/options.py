@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from model.errors import UsageError
 from model.registry import DEFAULT_MODEL, MODELS
@@ -26,9 +27,10 @@ _FAKE = re.compile(r"fake(?:@(?P<delay_s>[0-9.]+))?:(?P<text>.*)", re.DOTALL)
 class EngineOptions:
     """A model and how to serve it.
 
-    `model` is a name from the registry or a path. For tests there is `fake:TEXT`, served by `model.fake.FakeEngine`,
-    and `fake@SECONDS:TEXT` with that delay before each token. Without `port`, the engine listens where only this user
-    can reach it. `idle_unload_s` None: the model stays loaded for ever.
+    `model` is a name from the registry, a path, or the URL of a server that speaks OpenAI's completions: then this
+    engine is a gateway to it, with our own socket, segments and metrics. For tests there is `fake:TEXT`, served by
+    `model.fake.FakeEngine`, and `fake@SECONDS:TEXT` with that delay before each token. Without `port`, the engine
+    listens where only this user can reach it. `idle_unload_s` None: the model stays loaded for ever.
     """
 
     model: str = DEFAULT_MODEL
@@ -41,6 +43,8 @@ class EngineOptions:
     quantize: str = "auto"
     adapter: Path | None = None
     context_tokens: int | None = None
+    upstream_token_file: Path | None = None
+    """File with the bearer token of the server that `model` is the URL of."""
 
     @cached_property
     def key(self) -> str:
@@ -52,6 +56,7 @@ class EngineOptions:
             self.quantize,
             None if self.adapter is None else str(self.adapter.expanduser().absolute()),
             self.context_tokens,
+            None if self.upstream_token_file is None else str(self.upstream_token_file.expanduser().absolute()),
             tersely_version(),
         )
         return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
@@ -63,20 +68,30 @@ class EngineOptions:
         return None if match is None else (match["text"], float(match["delay_s"] or 0))
 
     @property
+    def is_url(self) -> bool:
+        """Whether the model is somebody else's server."""
+        return self.model.startswith(("http://", "https://"))
+
+    @property
     def model_name(self) -> str:
         """The model for people and for `/v1/models`: its name, or its file's without the ending."""
         if self.fake is not None:
             return "fake"
+        if self.is_url:
+            return urlsplit(self.model).netloc
         return self.model if self.model in MODELS else Path(self.model).stem
 
     def resolved(self) -> EngineOptions:
         """The same with absolute paths, for a process that runs in another folder."""
-        is_name = self.model in MODELS or self.fake is not None
+        is_name = self.model in MODELS or self.fake is not None or self.is_url
         return replace(
             self,
             model=self.model if is_name else str(Path(self.model).expanduser().absolute()),
             token_file=None if self.token_file is None else self.token_file.expanduser().absolute(),
             adapter=None if self.adapter is None else self.adapter.expanduser().absolute(),
+            upstream_token_file=(
+                None if self.upstream_token_file is None else self.upstream_token_file.expanduser().absolute()
+            ),
         )
 
     def check(self) -> None:
@@ -90,6 +105,10 @@ class EngineOptions:
                 raise UsageError(f"--{name} must be 1 or more, not {value}.", hint="Leave it out for the default.")
         if self.idle_unload_s is not None and self.idle_unload_s <= 0:
             raise UsageError("--idle-unload must be more than 0 seconds.", hint="Leave it out, or give more.")
+        if self.upstream_token_file is not None and not self.is_url:
+            raise UsageError(
+                "--upstream-token-file is for a server.", hint="Give that server's URL as --model, or leave it out."
+            )
         if self.host is not None and self.port is None:
             raise UsageError("--host needs --port.", hint="Give both, or neither for a socket of your own.")
         if self.port is not None and not 0 <= self.port < 65536:
@@ -133,6 +152,7 @@ _FLAGS = {
     "--quantize": "quantize",
     "--adapter": "adapter",
     "--context": "context_tokens",
+    "--upstream-token-file": "upstream_token_file",
 }
 _TYPES: dict[str, type] = {
     "host": str,
@@ -144,6 +164,7 @@ _TYPES: dict[str, type] = {
     "quantize": str,
     "adapter": Path,
     "context_tokens": int,
+    "upstream_token_file": Path,
 }
 
 

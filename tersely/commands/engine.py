@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
-from model.errors import UsageError
 from model.service.options import DTYPES, QUANTIZATIONS, EngineOptions
 from model.service.process import run_engine
 
 
 def command(
-    model: Annotated[str, typer.Option("--model", metavar="NAME|PATH", help="What to serve.")] = EngineOptions.model,
+    model: Annotated[
+        str,
+        typer.Option("--model", metavar="NAME|PATH|URL", help="What to serve; with a URL, a gateway to that server."),
+    ] = EngineOptions.model,
     host: Annotated[str | None, typer.Option("--host", help="Listen on TCP; beyond loopback with a token.")] = None,
     port: Annotated[int | None, typer.Option("--port", help="Listen on this TCP port; 0 takes a free one.")] = None,
     token_file: Annotated[
@@ -26,17 +28,15 @@ def command(
     dtype: Annotated[str, typer.Option("--dtype", help=" | ".join(DTYPES))] = "auto",
     quantize: Annotated[str, typer.Option("--quantize", help=" | ".join(QUANTIZATIONS))] = "auto",
     adapter: Annotated[Path | None, typer.Option("--adapter", help="LoRA weights, merged at load.")] = None,
+    upstream_token_file: Annotated[
+        Path | None, typer.Option("--upstream-token-file", help="Bearer token for the server at --model URL.")
+    ] = None,
     context: Annotated[int | None, typer.Option("--context", help="Longest context, in tokens.")] = None,
 ) -> None:
     """Serve a model in the foreground: on a Unix socket of this user, or with --port on TCP.
 
     Clients start an engine by themselves when there is none; run one by hand to choose where and how.
     """
-    if model.startswith(("http://", "https://")):
-        raise UsageError(
-            f"{model} is a server already.",
-            hint=f"Give it to clients: `tersely complete … --url {model}`, or the setting tersely.engine.url.",
-        )
     run_engine(
         EngineOptions(
             model=model,
@@ -49,5 +49,6 @@ def command(
             quantize=quantize,
             adapter=adapter,
             context_tokens=context,
+            upstream_token_file=upstream_token_file,
         )
     )

@@ -23,9 +23,18 @@ FULL = EngineOptions(
 )
 
 
+UPSTREAM = EngineOptions(model="https://models.example:8443/v1", upstream_token_file=Path("token"))
+
+
 @pytest.mark.parametrize(
     "options",
-    [EngineOptions(), FULL, EngineOptions(model="fake:--threads=9 \n 'quoted'"), EngineOptions(idle_unload_s=None)],
+    [
+        EngineOptions(),
+        FULL,
+        UPSTREAM,
+        EngineOptions(model="fake:--threads=9 \n 'quoted'"),
+        EngineOptions(idle_unload_s=None),
+    ],
 )
 def test_arguments_come_back(options: EngineOptions) -> None:
     assert EngineOptions.from_arguments(options.to_arguments()) == options.resolved()
@@ -91,3 +100,13 @@ def test_fake_models() -> None:
     assert EngineOptions(model="fake@0.5:two\nlines").fake == ("two\nlines", 0.5)
     assert EngineOptions(model="fakes.gguf").fake is None
     assert EngineOptions(model="/x/My.Model.gguf").model_name == "My.Model"
+
+
+def test_a_server_has_its_address_as_its_name() -> None:
+    assert UPSTREAM.model_name == "models.example:8443"
+    UPSTREAM.check()
+
+
+def test_an_upstream_token_needs_an_upstream() -> None:
+    with pytest.raises(UsageError, match="upstream-token-file"):
+        EngineOptions(upstream_token_file=Path("token")).check()
