@@ -1,6 +1,7 @@
 """Examples, packed: documents end to end, with the places where an answer is due. Weights make short answers count.
 
-Every token of an answer weighs 1 / √(its length), so that neither long blocks nor one-token answers dominate.
+Every token of an answer weighs 1 / √(its length), so that long blocks do not dominate. An end token alone ("nothing
+to add") weighs three times that: such answers are few, and one token each.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from torch import Tensor
 
 from model.train.examples import Example
 from model.train.feeder import Source
+
+_EMPTY_WEIGHT = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ def pack(examples: Sequence[Example]) -> Batch:
         tokens += example.tokens
         places += range(start + example.answer - 1, start + len(example.tokens) - 1)
         owners += [number] * size
-        weights += [size**-0.5] * size
+        weights += [_EMPTY_WEIGHT if size == 1 else size**-0.5] * size
     packed = torch.tensor(tokens)
     at = torch.tensor(places)
     lengths = tuple(len(example.tokens) for example in examples)

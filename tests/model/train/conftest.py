@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.model.train.tiny_corpus import MAIN, SCRIPT, SHAPES, VOCABULARY
 
 from model.config import AttentionConfig, LayerConfig, MlpConfig, ModelConfig, NormConfig, RopeConfig
 from model.decoder import Decoder
 from model.train.corpus import SourceFile
+from tests.model.train.tiny_corpus import MAIN, SCRIPT, SHAPES, VOCABULARY
 
 
 @pytest.fixture

@@ -8,9 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.model import tiny
 import torch
-from tests.model.train.tiny_corpus import CONTROL, MAIN, SCRIPT, SHAPES
 
 from model.checkpoint.gguf import GgufFile
 from model.checkpoint.llama import load_decoder
@@ -21,6 +19,8 @@ from model.train.cli import TrainOptions, train
 from model.train.collect import repository_files
 from model.train.export import export
 from model.train.loop import Limits, LoopConfig
+from tests.model import tiny
+from tests.model.train.tiny_corpus import CONTROL, MAIN, SCRIPT, SHAPES
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from tests.model.train.tiny_corpus import MAIN, SCRIPT, SHAPES
 
 from model.errors import PullError
 from model.train import archive, corpus
 from model.train.archive import Package
 from model.train.filters import is_test, reject
 from model.train.licence import from_python_metadata, is_permissive
+from tests.model.train.tiny_corpus import MAIN, SCRIPT, SHAPES
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import random
 from collections import Counter
 
 import pytest
-from tests.model.train.tiny_corpus import MAIN, SCRIPT, SHAPES
 
 from model.train.cuts import KIND_SHARES, MAX_MIDDLE_CHARS, Cursor, Cut, CutKind, Cutter, draw_kind
+from tests.model.train.tiny_corpus import MAIN, SCRIPT, SHAPES
 
 SOURCES = [(SHAPES, "python"), (MAIN, "python"), (SCRIPT, "typescript")]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 
 import pytest
-from tests.model.train.tiny_corpus import CONTROL, MAIN, encode
 
 from model.errors import UsageError
 from model.fim import Snippet, render
@@ -13,6 +12,7 @@ from model.train.corpus import SourceFile
 from model.train.cuts import CutKind
 from model.train.definitions import Definitions
 from model.train.examples import Budgets, Example, ExampleMaker, first_lines, last_lines
+from tests.model.train.tiny_corpus import CONTROL, MAIN, encode
 
 END, FILE, SUFFIX, PREFIX = (256 + CONTROL.index(name) for name in ("<|endoftext|>", *CONTROL[1:]))
 WIDE = Budgets(prefix_chars=(5000, 5001), suffix_chars=(5000, 5001), long_share=0, no_suffix_share=0, no_path_share=0)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tests.model.train.tiny_corpus import encode
-
 from model.train.corpus import SourceFile
 from model.train.examples import ExampleMaker
 from model.train.feeder import Feeder
+from tests.model.train.tiny_corpus import encode
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from tests.model.train.tiny_corpus import encode
 
 from model.decoder import Decoder
 from model.train.batches import pack, split, take
@@ -19,6 +18,7 @@ from model.train.examples import Budgets, ExampleMaker
 from model.train.loop import Limits, LoopConfig, Trainer
 from model.train.packed import PackedDecoder
 from model.train.schedule import Decay, factor
+from tests.model.train.tiny_corpus import encode
 
 CONFIG = LoopConfig(
     rank=4, learning_rate=1e-2, batch_tokens=600, micro_tokens=300, warmup_steps=2, validate_steps=4, checkpoint_s=1e9
@@ -107,15 +107,17 @@ def test_micro_batches_change_nothing_but_memory(decoder: Decoder, corpus: list[
 
 def test_a_batch_asks_for_the_answers_only(corpus: list[SourceFile]) -> None:
     maker = ExampleMaker(corpus, encode=encode, seed=1, budgets=BUDGETS)
-    examples, following = take(maker, 5, tokens=800)
+    examples, following = take(maker, 5, tokens=12_000)
     assert following == 5 + len(examples)
-    assert sum(len(example.tokens) for example in examples) <= 800
+    assert sum(len(example.tokens) for example in examples) <= 12_000
     batch = pack(examples)
     said = [token for example in examples for token in example.tokens[example.answer :]]
     assert batch.targets.tolist() == said
     assert batch.tokens[batch.places + 1].tolist() == said
     by_document = torch.zeros(len(examples)).index_add(0, batch.owners, batch.weights.square())
-    torch.testing.assert_close(by_document, torch.ones(len(examples)))
+    nothing = [9.0 if len(example.tokens) == example.answer + 1 else 1.0 for example in examples]
+    assert 9.0 in nothing
+    torch.testing.assert_close(by_document, torch.tensor(nothing))
     parts = split(examples, tokens=300)
     assert [example for part in parts for example in part] == examples
     assert all(len(part) == 1 or sum(len(example.tokens) for example in part) <= 300 for part in parts)

@@ -6,13 +6,13 @@ import copy
 
 import pytest
 import torch
-from tests.model.train.tiny_corpus import VOCABULARY
 from torch import Tensor
 from torch.nn import functional
 
 from model.decoder import Decoder
 from model.train.packed import PackedDecoder, attend
 from model.train.projection import FullProjection, LowRankProjection
+from tests.model.train.tiny_corpus import VOCABULARY
 
 LENGTHS = (7, 1, 12)
 
