@@ -1,1 +1,1 @@
-"""Repository context: snippets that may help at the cursor. Knows files and syntax, not prompts or models."""
+"""What of the repository matters at a cursor: an index of its definitions, and the few snippets worth their tokens."""

@@ -1,0 +1,39 @@
+"""What is known of a source file: plain data that goes into the index and comes out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """A name that a file defines. Lines count from 1, the last included."""
+
+    name: str
+    kind: str
+    """function, method, class, type, field, constant or module."""
+    owner: str
+    """The class (or module, namespace) that it is a member of; empty at the top."""
+    first_line: int
+    last_line: int
+    text: str
+    """How it is shown to a model: decorators, signature, the documentation's first sentence; short bodies whole."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Import:
+    """One name that an import binds. `name` is empty for a whole module, and `*` for all that it has."""
+
+    module: str
+    name: str
+    alias: str
+    """The name that is bound here; empty where nothing is (an include)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What one text defines and imports."""
+
+    language: str
+    definitions: tuple[Definition, ...] = ()
+    imports: tuple[Import, ...] = ()

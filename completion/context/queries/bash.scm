@@ -1,0 +1,3 @@
+(function_definition name: (word) @name body: (_) @body) @function
+(program (variable_assignment name: (variable_name) @name) @constant)
+((command name: (command_name) @_source) @import (#match? @_source "^(source|\\.)$"))

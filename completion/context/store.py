@@ -1,0 +1,305 @@
+"""The index of one workspace root as an SQLite file: files, definitions, imports, and words for BM25.
+
+One process writes, any number read (WAL). A transaction holds whole files, so that a process that is killed leaves a
+usable index that lacks some. Knows no source tree: who calls brings texts and facts.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from completion.context.facts import Definition, Facts, Import
+from completion.context.words import CHUNK_LINES, chunks, spaced
+
+_VERSION = 1
+_CHUNK_BITS = 12
+"""A chunk's row is its file's id and its own number in these many bits."""
+_COMMON_SHARE = 0.02
+"""Words that stand in more than this share of the chunks say nothing, and cost the most to look up."""
+_SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS files(
+  id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, stem TEXT NOT NULL, language TEXT NOT NULL,
+  size_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, hash BLOB NOT NULL, text BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS files_stem ON files(stem);
+CREATE TABLE IF NOT EXISTS definitions(
+  file INTEGER NOT NULL, name TEXT NOT NULL, kind TEXT NOT NULL, owner TEXT NOT NULL,
+  first_line INTEGER NOT NULL, last_line INTEGER NOT NULL, text TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS definitions_name ON definitions(name);
+CREATE INDEX IF NOT EXISTS definitions_file ON definitions(file);
+CREATE TABLE IF NOT EXISTS imports(
+  file INTEGER NOT NULL, module TEXT NOT NULL, name TEXT NOT NULL, alias TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS imports_file ON imports(file);
+CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5(body, content='', tokenize='ascii');
+CREATE VIRTUAL TABLE IF NOT EXISTS vocabulary USING fts5vocab(words, row);
+CREATE TABLE IF NOT EXISTS common(word TEXT PRIMARY KEY);
+PRAGMA user_version = {_VERSION};
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stamp:
+    """What tells whether a file on disk is the one that was indexed."""
+
+    size_bytes: int
+    mtime_ns: int
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A file to index. `path` is relative to the root, with `/`."""
+
+    path: str
+    stamp: Stamp
+    text: str
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A chunk that a search found; the greater the score, the better."""
+
+    path: str
+    first_line: int
+    last_line: int
+    score: float
+
+
+class Store:
+    """One connection to an index. Not for two threads at once."""
+
+    def __init__(self, file: Path, *, writable: bool = False) -> None:
+        """Open an index; a writer makes it, and makes one anew that is damaged or of another version.
+
+        A reader raises `sqlite3.Error` while there is none.
+        """
+        self.file = file
+        if writable:
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._db = _open_writable(file)
+        else:
+            self._db = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False)
+            if self._db.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
+                self._db.close()
+                raise sqlite3.OperationalError("an index of another version")
+        self._db.execute("PRAGMA cache_size = -8000")
+
+    def close(self) -> None:
+        self._db.close()
+
+    def stop_after(self, steps: int, is_late: Any) -> None:
+        """Call `is_late` every `steps` steps of SQLite's machine; a query ends with an error once it returns true."""
+        self._db.set_progress_handler(is_late, steps)
+
+    # Writing.
+
+    def known(self) -> dict[str, Stamp]:
+        """The stamp of every file that is indexed."""
+        rows = self._db.execute("SELECT path, size_bytes, mtime_ns, hash FROM files")
+        return {path: Stamp(size_bytes=size, mtime_ns=mtime, hash=digest) for path, size, mtime, digest in rows}
+
+    def known_of(self, paths: Sequence[str]) -> dict[str, Stamp | None]:
+        """The stamps of these paths, None for one that is not indexed."""
+        stamps: dict[str, Stamp | None] = {}
+        for path in paths:
+            row = self._db.execute("SELECT size_bytes, mtime_ns, hash FROM files WHERE path = ?", (path,)).fetchone()
+            stamps[path] = Stamp(size_bytes=row[0], mtime_ns=row[1], hash=row[2]) if row else None
+        return stamps
+
+    def put(self, entries: Iterable[Entry]) -> None:
+        """Index files, in place of what was known of them, in one transaction."""
+        with self._db:
+            for entry in entries:
+                self._drop(entry.path)
+                self._add(entry)
+
+    def touch(self, path: str, stamp: Stamp) -> None:
+        """Take a new stamp for a file whose content is as it was."""
+        with self._db:
+            self._db.execute(
+                "UPDATE files SET size_bytes = ?, mtime_ns = ? WHERE path = ?", (stamp.size_bytes, stamp.mtime_ns, path)
+            )
+
+    def remove(self, paths: Iterable[str]) -> None:
+        """Forget files, in one transaction."""
+        with self._db:
+            for path in paths:
+                self._drop(path)
+
+    def settle(self) -> None:
+        """After many changes: note which words are common, and give the log's space back."""
+        with self._db:
+            (count,) = self._db.execute("SELECT count(*) FROM words").fetchone()
+            self._db.execute("DELETE FROM common")
+            self._db.execute(
+                "INSERT INTO common SELECT term FROM vocabulary WHERE doc > ?", (max(50, int(count * _COMMON_SHARE)),)
+            )
+        self._db.execute("PRAGMA optimize")
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _add(self, entry: Entry) -> None:
+        stamp, facts = entry.stamp, entry.facts
+        row = (entry.path, _stem(entry.path), facts.language, stamp.size_bytes, stamp.mtime_ns, stamp.hash)
+        packed = zlib.compress(entry.text.encode("utf-8", "replace"), 3)
+        file = self._db.execute(
+            "INSERT INTO files(path, stem, language, size_bytes, mtime_ns, hash, text) VALUES(?, ?, ?, ?, ?, ?, ?)",
+            (*row, packed),
+        ).lastrowid
+        assert file is not None
+        self._db.executemany(
+            "INSERT INTO definitions VALUES(?, ?, ?, ?, ?, ?, ?)",
+            [
+                (file, one.name, one.kind, one.owner, one.first_line, one.last_line, one.text)
+                for one in facts.definitions
+            ],
+        )
+        self._db.executemany(
+            "INSERT INTO imports VALUES(?, ?, ?, ?)", [(file, one.module, one.name, one.alias) for one in facts.imports]
+        )
+        self._db.executemany("INSERT INTO words(rowid, body) VALUES(?, ?)", _word_rows(file, entry.text))
+
+    def _drop(self, path: str) -> None:
+        row = self._db.execute("SELECT id, text FROM files WHERE path = ?", (path,)).fetchone()
+        if row is None:
+            return
+        file, packed = row
+        # The words table keeps no text: it must be told what it is to forget.
+        gone = [("delete", number, body) for number, body in _word_rows(file, _unpack(packed))]
+        self._db.executemany("INSERT INTO words(words, rowid, body) VALUES(?, ?, ?)", gone)
+        for table in ("definitions", "imports"):
+            self._db.execute(f"DELETE FROM {table} WHERE file = ?", (file,))
+        self._db.execute("DELETE FROM files WHERE id = ?", (file,))
+
+    # Reading.
+
+    def version(self) -> int:
+        """A number that changes whenever another process has written."""
+        return int(self._db.execute("PRAGMA data_version").fetchone()[0])
+
+    def count(self) -> int:
+        """How many files are indexed."""
+        return int(self._db.execute("SELECT count(*) FROM files").fetchone()[0])
+
+    def text(self, path: str) -> str | None:
+        """The text of a file as it was indexed."""
+        row = self._db.execute("SELECT text FROM files WHERE path = ?", (path,)).fetchone()
+        return _unpack(row[0]) if row else None
+
+    def paths_with_stem(self, stem: str) -> list[str]:
+        """Files whose name without its ending is `stem`; a package's own file has its folder's name."""
+        return [path for (path,) in self._db.execute("SELECT path FROM files WHERE stem = ? LIMIT 200", (stem,))]
+
+    def facts(self, path: str) -> Facts | None:
+        """What an indexed file defines and imports, in the file's order."""
+        row = self._db.execute("SELECT id, language FROM files WHERE path = ?", (path,)).fetchone()
+        if row is None:
+            return None
+        definitions = self._db.execute(
+            "SELECT name, kind, owner, first_line, last_line, text FROM definitions WHERE file = ? ORDER BY rowid",
+            row[:1],
+        )
+        imports = self._db.execute("SELECT module, name, alias FROM imports WHERE file = ? ORDER BY rowid", row[:1])
+        return Facts(
+            language=row[1],
+            definitions=tuple(_definition(*one) for one in definitions),
+            imports=tuple(Import(module=module, name=name, alias=alias) for module, name, alias in imports),
+        )
+
+    def definitions_named(self, name: str, *, limit: int = 40) -> list[tuple[str, Definition]]:
+        """Where a name is defined."""
+        rows = self._db.execute(
+            "SELECT path, name, kind, owner, first_line, last_line, definitions.text FROM definitions"
+            " JOIN files ON files.id = file WHERE name = ? LIMIT ?",
+            (name, limit),
+        )
+        return [(path, _definition(*rest)) for path, *rest in rows]
+
+    def rare(self, words: Sequence[str]) -> list[str]:
+        """Those of the words that are not common here, in the given order, each once."""
+        unique = list(dict.fromkeys(words))[:500]
+        marks = ",".join("?" * len(unique))
+        common = {word for (word,) in self._db.execute(f"SELECT word FROM common WHERE word IN ({marks})", unique)}
+        return [word for word in unique if word not in common]
+
+    def search(self, words: Sequence[str], *, limit: int = 20) -> list[Hit]:
+        """The chunks that best match any of the words, by BM25. Words are as `completion.context.words.parts` gives."""
+        if not words:
+            return []
+        query = " OR ".join(f'"{word}"' for word in words)
+        rows = self._db.execute(
+            "SELECT rowid, bm25(words) FROM words WHERE words MATCH ? ORDER BY rank LIMIT ?", (query, limit)
+        ).fetchall()
+        hits = []
+        for row, score in rows:
+            found = self._db.execute("SELECT path FROM files WHERE id = ?", (row >> _CHUNK_BITS,)).fetchone()
+            if found:
+                first = (row & ((1 << _CHUNK_BITS) - 1)) * CHUNK_LINES + 1
+                hits.append(Hit(found[0], first, first + CHUNK_LINES - 1, -score))
+        return hits
+
+    def users(self, name: str, *, limit: int = 20) -> list[Hit]:
+        """Chunks in which all of a name's parts stand beside each other: where it is defined and where it is used."""
+        phrase = " ".join(spaced(name).replace("_", " ").split())
+        if not phrase.replace(" ", "").isalnum():
+            return []
+        return self.search([phrase], limit=limit)
+
+
+def _open_writable(file: Path) -> sqlite3.Connection:
+    for attempt in (1, 2):
+        db = sqlite3.connect(file, check_same_thread=False)
+        try:
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version not in (0, _VERSION):
+                raise sqlite3.DatabaseError("an index of another version")
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = NORMAL")
+            db.executescript(_SCHEMA)
+        except sqlite3.DatabaseError as error:
+            db.close()
+            if isinstance(error, sqlite3.OperationalError) or attempt == 2:
+                raise
+            delete(file)  # damaged, or of another version: it can be built again
+        else:
+            return db
+    raise AssertionError("unreachable")
+
+
+def delete(file: Path) -> None:
+    """Remove an index with what belongs to it."""
+    for suffix in ("", "-wal", "-shm"):
+        file.with_name(file.name + suffix).unlink(missing_ok=True)
+
+
+def is_sound(file: Path) -> bool:
+    """Whether SQLite finds nothing wrong with an index, its words included."""
+    with closing(sqlite3.connect(file)) as db:
+        return bool(db.execute("PRAGMA integrity_check").fetchone()[0] == "ok")
+
+
+def _word_rows(file: int, text: str) -> list[tuple[int, str]]:
+    last = 1 << _CHUNK_BITS
+    return [((file << _CHUNK_BITS) | number, spaced(body)) for number, body in chunks(text) if number < last]
+
+
+def _unpack(packed: bytes) -> str:
+    return zlib.decompress(packed).decode("utf-8", "replace")
+
+
+def _definition(name: str, kind: str, owner: str, first_line: int, last_line: int, text: str) -> Definition:
+    return Definition(name=name, kind=kind, owner=owner, first_line=first_line, last_line=last_line, text=text)
+
+
+_PACKAGE_FILES = frozenset({"__init__", "index", "mod", "lib", "init"})
+
+
+def _stem(path: str) -> str:
+    pure = PurePosixPath(path)
+    stem = pure.name.split(".")[0] or pure.name
+    return pure.parent.name if stem in _PACKAGE_FILES and pure.parent.name else stem

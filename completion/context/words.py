@@ -1,0 +1,37 @@
+"""Words of code: how identifiers fall into parts, and how a text falls into chunks. The same for index and query."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+CHUNK_LINES = 24
+"""Chunks begin at fixed lines, so that an edit moves few of them."""
+_CAMEL = re.compile(r"[A-Z](?:(?<=[a-z0-9].)|(?<=[A-Z].)(?=[a-z]))")
+"""Begins with a capital rather than with a look behind it: three times as fast."""
+_PART = re.compile(r"[A-Za-z0-9]{2,40}")
+_NAME = re.compile(r"[A-Za-z_$][\w$]*")
+
+
+def spaced(text: str) -> str:
+    """The text with camelCase taken apart; a tokenizer that splits at `_` does the rest."""
+    return _CAMEL.sub(r" \g<0>", text)
+
+
+def parts(text: str) -> list[str]:
+    """The words inside a text's identifiers, small: `parseJson_file` → parse, json, file."""
+    return [part.lower() for part in _PART.findall(spaced(text))]
+
+
+def names(text: str) -> list[str]:
+    """The identifiers of a text, in order, repeated as they are."""
+    return _NAME.findall(text)
+
+
+def chunks(text: str) -> Iterator[tuple[int, str]]:
+    """(number, text) of each chunk; number n begins at line n · CHUNK_LINES + 1. Blank ones are left out."""
+    lines = text.split("\n")
+    for number, start in enumerate(range(0, len(lines), CHUNK_LINES)):
+        body = "\n".join(lines[start : start + CHUNK_LINES])
+        if body and not body.isspace():
+            yield number, body
