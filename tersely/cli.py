@@ -14,7 +14,7 @@ import typer
 
 from model.errors import InternalError, TerselyError
 from tersely import __version__
-from tersely.commands import complete, demo, doctor, engine, lsp, models, stop
+from tersely.commands import complete, demo, doctor, engine, lsp, models, stop, train
 from tersely.commands.output import fail
 
 app = typer.Typer(
@@ -31,6 +31,8 @@ app.command("engine")(engine.command)
 app.command("stop")(stop.command)
 app.command("doctor")(doctor.command)
 app.command("demo")(demo.command)
+app.command("train")(train.command)
+app.command("corpus")(train.corpus_command)
 app.add_typer(models.app, name="model")
 
 

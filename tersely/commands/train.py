@@ -1,0 +1,76 @@
+"""`tersely train` and `tersely corpus`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from model.errors import UsageError
+from model.registry import DEFAULT_MODEL
+from tersely.commands.output import print_json, stdout
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def command(
+    out: Annotated[Path, typer.Option("--out", help="The run's folder; a run that is there goes on.")],
+    repo: Annotated[Path | None, typer.Option("--repo", help="A checkout to learn from.")] = None,
+    corpus: Annotated[Path | None, typer.Option("--corpus", help="Or a corpus that `tersely corpus` made.")] = None,
+    model: Annotated[str, typer.Option("--model", help="Name or path of the base.")] = DEFAULT_MODEL,
+    minutes: Annotated[float, typer.Option("--minutes", min=0.01, help="How long to train now.")] = 60.0,
+    decay: Annotated[
+        float, typer.Option("--decay", min=0.0, help="Of these, minutes to lower the rate at the end.")
+    ] = 12.0,
+    rank: Annotated[int, typer.Option("--rank", min=1, help="Rank of the adapter's updates.")] = 32,
+    rate: Annotated[float, typer.Option("--rate", min=0.0, help="Peak learning rate.")] = 5e-4,
+    device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
+    json: Json = False,
+) -> None:
+    """Fine-tune an adapter, on your own code or on a corpus; `tersely engine --adapter FILE` serves it.
+
+    Interrupted runs lose at most five minutes: the same command goes on where the last checkpoint is.
+    """
+    if (repo is None) == (corpus is None):
+        raise UsageError("Give one of --repo and --corpus.", hint="--repo PATH learns from a checkout of yours.")
+    from dataclasses import replace
+
+    from model.train.cli import CPU_BUDGETS, GPU_BUDGETS, GPU_LOOP, TrainOptions, train
+    from model.train.loop import Limits, LoopConfig
+
+    on_gpu = device.startswith("cuda")
+    progress = train(
+        TrainOptions(
+            out=out,
+            corpus=corpus,
+            repository=repo,
+            model=model,
+            loop=replace(GPU_LOOP if on_gpu else LoopConfig(), rank=rank, learning_rate=rate),
+            limits=Limits(minutes=minutes, decay_minutes=min(decay, minutes)),
+            budgets=GPU_BUDGETS if on_gpu else CPU_BUDGETS,
+            device=device,
+        )
+    )
+    adapter = out / "adapter.safetensors"
+    if json:
+        print_json({"adapter": str(adapter), "steps": progress.step, "tokens": progress.tokens})
+    else:
+        stdout.print(f"{progress.step} steps, {progress.tokens:,} tokens. The adapter is {adapter}", soft_wrap=True)
+
+
+def corpus_command(
+    folder: Annotated[Path, typer.Argument(help="Where to put packages and corpus.")],
+    humaneval: Annotated[
+        Path | None, typer.Option("--humaneval", help="The benchmark's file, whose text is kept out.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Fetch the packages that the embedded model learns from, and make a corpus of them with its data card."""
+    from model.train.collect import collect
+
+    counted = collect(folder, humaneval=humaneval)
+    if json:
+        print_json({"corpus": str(folder / "corpus"), "packages": len(counted.packages)})
+    else:
+        stdout.print(f"{len(counted.packages)} packages. The corpus is {folder / 'corpus'}", soft_wrap=True)
