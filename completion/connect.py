@@ -28,6 +28,7 @@ def connect(settings: CompletionSettings) -> EngineCompleter:
         return EngineCompleter(ManagedEngine(url=settings.engine_url, token=token, model=model), settings)
     options = EngineOptions(
         model=settings.model,
+        adapter=None if settings.adapter is None else Path(settings.adapter),
         threads=settings.threads,
         dtype=settings.dtype,
         quantize=settings.quantize,

@@ -29,6 +29,8 @@ class CompletionSettings:
     level: Level = Level.BALANCED
     max_tokens: int = 64
     budget: PromptBudget = field(default_factory=PromptBudget)
+    adapter: str | None = None
+    """File that `tersely train` wrote, merged into the model; None: the one that the model brings, if any."""
     threads: int | None = None
     """Threads of an engine that is started; None: as many as there are free cores."""
     dtype: str = "auto"

@@ -127,6 +127,7 @@ KEYS: tuple[Key, ...] = (
     Key("maxTokens", "max_tokens", _whole(1, 4096), "Longest suggestion, in tokens.", of_completion=True),
     Key("engine.url", "engine_url", _url, "Server to ask instead of starting an engine.", of_completion=True),
     Key("engine.tokenFile", "engine_token_file", _optional_text, "File with its token.", of_completion=True),
+    Key("engine.adapter", "adapter", _optional_text, "Adapter file that `tersely train` wrote.", of_completion=True),
     Key("engine.threads", "threads", _whole(1, 1024), "Threads of an engine that is started.", of_completion=True),
     Key("engine.idleUnload", "idle_unload_s", _seconds, "Seconds until an idle engine unloads.", of_completion=True),
 )

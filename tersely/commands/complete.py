@@ -22,6 +22,7 @@ def command(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Say what went into it, and why it ends there.")] = False,
     model: Annotated[str, typer.Option("--model", help="Name or path of the model.")] = DEFAULT_MODEL,
+    adapter: Annotated[str | None, typer.Option("--adapter", help="File that `tersely train` wrote.")] = None,
     url: Annotated[str | None, typer.Option("--url", help="Ask this server instead of an engine of our own.")] = None,
     token_file: Annotated[str | None, typer.Option("--token-file", help="Bearer token for --url.")] = None,
     level: Annotated[Level, typer.Option("--level", help="How much to offer.")] = Level.BALANCED,
@@ -31,7 +32,7 @@ def command(
     """Print the completion at a place in a file. Without COL: at the end of the line; without LINE: of the file."""
     target = read_target(place, shown_path=path)
     settings = CompletionSettings(
-        model=model, engine_url=url, engine_token_file=token_file, level=level, max_tokens=max_tokens
+        model=model, adapter=adapter, engine_url=url, engine_token_file=token_file, level=level, max_tokens=max_tokens
     )
     suggestion = asyncio.run(_ask(settings, target))
     if json:
