@@ -59,6 +59,7 @@ BAD = [
     ("maxTokens", True, "64"),
     ("engine.url", "localhost:80", "none"),
     ("engine.tokenFile", 7, "none"),
+    ("engine.adapter", 7, "none"),
     ("engine.threads", {"a": 1}, "none"),
     ("engine.idleUnload", "soon", "900.0"),
     ("engine.idleUnload", -1, "900.0"),

@@ -61,14 +61,14 @@ def check_hostile_workspace(python: Path, home: Path) -> None:
     (workspace / "code.py").write_text("import os\n\nfor name in os.listdir(\n")
     tersely = python.parent / ("tersely.exe" if os.name == "nt" else "tersely")
     environment = {**os.environ, "PYTHONPATH": "."}
-    run = {"cwd": workspace, "env": environment, "text": True, "check": True}
+    run = {"cwd": workspace, "env": environment, "text": True}
     try:
         answer = json.loads(subprocess.check_output([tersely, "complete", "code.py:3", "--json"], **run))
         print("completed:", json.dumps({key: answer[key] for key in ("text", "stop_reason", "tokens")}))
         assert answer["tokens"]["prompt"] > 0
         assert answer["tokens"]["generated"] > 0
     finally:
-        subprocess.run([tersely, "stop"], **run)
+        subprocess.run([tersely, "stop"], check=True, **run)
 
 
 if __name__ == "__main__":
