@@ -6,13 +6,15 @@ An architecture is one short file that fills these in and says which tensor goes
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NormConfig:
-    """Root-mean-square norm with a learned scale."""
+    """`rms`: root-mean-square norm with a learned scale. `layer`: mean and variance, with scale and bias."""
 
     epsilon: float
+    kind: Literal["rms", "layer"] = "rms"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,12 +22,30 @@ class RopeConfig:
     """Rotary positions in the half-split layout: dimension i turns with dimension i + `dimensions` / 2.
 
     Dimension i turns by position · `base` ^ (−2i / `dimensions`), divided by `factors[i]` where there are factors
-    (long-context variants). Dimensions of the head beyond `dimensions` do not turn.
+    (long-context variants). Dimensions of the head beyond `dimensions` do not turn. What turns is multiplied by `scale`
+    (YaRN's attention factor).
     """
 
     base: float
     dimensions: int
     factors: tuple[float, ...] | None = None
+    scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatentConfig:
+    """Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434): keys and values are rebuilt from a short vector.
+
+    Of each token, `rank` numbers and one rotary key of `rope_dim`, shared by all heads, are kept. A head's query and
+    key have `plain_dim` dimensions that do not turn, then `rope_dim` that do; its value has `value_dim`.
+    """
+
+    rank: int
+    plain_dim: int
+    rope_dim: int
+    value_dim: int
+    query_rank: int | None = None
+    """Queries pass through so many numbers too; None: they do not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,22 +57,69 @@ class AttentionConfig:
     head_dim: int
     rope: RopeConfig
     qkv_bias: bool = False
+    out_bias: bool = False
+    scale: float | None = None
+    """What scores are multiplied by; None: 1 / √head_dim."""
+    window: int | None = None
+    """A token sees itself and the `window` − 1 before it; None: all before it."""
+    head_norm: NormConfig | None = None
+    """A norm of each head's query and key before they turn."""
+    sinks: bool = False
+    """A learned score for each head that takes its share of the softmax and gives nothing."""
+    latent: LatentConfig | None = None
+
+    @property
+    def softmax_scale(self) -> float:
+        return self.head_dim**-0.5 if self.scale is None else self.scale
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterConfig:
+    """Softmax over all experts, then the `chosen` likeliest.
+
+    With `normalize` the chosen weights are made to sum to one, which is the softmax over the chosen alone. With
+    `groups`, only experts of the `groups_chosen` groups whose best expert is likeliest take part.
+    """
+
+    experts: int
+    chosen: int
+    normalize: bool
+    scale: float = 1.0
+    bias: bool = False
+    groups: int = 1
+    groups_chosen: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MlpConfig:
-    """SwiGLU. A dense layer is a mixture of one expert."""
+    """The feed-forward block. A dense layer is a mixture of one expert, which needs no `router`.
+
+    `activation`: `silu`, `gelu` (tanh form), or `clamped` (gpt-oss: the gate at most 7, the other factor within ±7 and
+    then raised by one, gate · sigmoid(1.702 · gate)). `gated`: two projections in, multiplied; else one. `shared` is
+    the intermediate size of an expert that serves every token beside the chosen ones; 0: there is none.
+    """
 
     intermediate: int
+    activation: Literal["silu", "gelu", "clamped"] = "silu"
+    gated: bool = True
+    bias: bool = False
+    router: RouterConfig | None = None
+    shared: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerConfig:
-    """One block: norm, attention, residual, norm, MLP, residual."""
+    """One block: norm, attention, residual, norm, MLP, residual.
+
+    With `parallel` there is one norm, and attention and MLP both read it (Phi-2). What each adds to the residual is
+    multiplied by `residual_scale`.
+    """
 
     norm: NormConfig
     attention: AttentionConfig
     mlp: MlpConfig
+    parallel: bool = False
+    residual_scale: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,3 +133,24 @@ class ModelConfig:
     layers: tuple[LayerConfig, ...]
     norm: NormConfig
     tied_embeddings: bool
+    head_bias: bool = False
+    embedding_scale: float = 1.0
+    logit_scale: float = 1.0
+
+    @property
+    def is_plain(self) -> bool:
+        """Is it all llama blocks of one shape: what the packed serving path computes?"""
+        layer = self.layers[0]
+        plain = LayerConfig(
+            norm=NormConfig(epsilon=layer.norm.epsilon),
+            attention=AttentionConfig(
+                heads=layer.attention.heads,
+                kv_heads=layer.attention.kv_heads,
+                head_dim=layer.attention.head_dim,
+                rope=layer.attention.rope,
+            ),
+            mlp=MlpConfig(intermediate=layer.mlp.intermediate),
+        )
+        uniform = all(other == plain for other in self.layers)
+        scales = (self.embedding_scale, self.logit_scale, layer.attention.rope.scale)
+        return uniform and self.norm == plain.norm and not self.head_bias and scales == (1.0, 1.0, 1.0)

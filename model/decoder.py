@@ -1,39 +1,56 @@
 """The decoder as plain differentiable torch modules: the reference for every fast path, and what is trained.
 
-Knows no cache, no sampling and no checkpoint format. Every projection is an `nn.Linear`, so that adapters can wrap
-it and later be merged into it.
+Knows no sampling and no checkpoint format, and of a cache only that layers may have a past. Every projection but the
+experts' is an `nn.Linear`, so that adapters can wrap it and later be merged into it.
 
 Legend: B batch, T tokens, D hidden, V vocabulary.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from model.config import LayerConfig, ModelConfig
-from model.layers.attention import Attention
-from model.layers.mlp import Mlp
-from model.layers.norm import RmsNorm
+from model.layers.attention import Attention, Past
+from model.layers.latent import LatentAttention
+from model.layers.mixture import make_mlp
+from model.layers.norm import make_norm
 from model.layers.rope import rope_table
 
 
 class Layer(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x))."""
+    """x + attention(norm(x)), then x + mlp(norm(x)); or both from one norm, side by side."""
 
     def __init__(self, hidden: int, config: LayerConfig) -> None:
         super().__init__()
-        self.attention_norm = RmsNorm(hidden, config.norm)
-        self.attention = Attention(hidden, config.attention)
-        self.mlp_norm = RmsNorm(hidden, config.norm)
-        self.mlp = Mlp(hidden, config.mlp)
+        self.config = config
+        self.attention_norm = make_norm(hidden, config.norm)
+        self.attention: nn.Module
+        if config.attention.latent is None:
+            self.attention = Attention(hidden, config.attention)
+        else:
+            self.attention = LatentAttention(hidden, config.attention, config.norm)
+        if not config.parallel:
+            self.mlp_norm = make_norm(hidden, config.norm)
+        self.mlp = make_mlp(hidden, config.mlp)
 
-    def forward(self, x: Tensor, *, cosines: Tensor, sines: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(
+        self, x: Tensor, *, cosines: Tensor, sines: Tensor, mask: Tensor | None, past: Past | None = None
+    ) -> Tensor:
         """x [B, T, D] to [B, T, D]; the rest as `Attention.forward` has it."""
-        x = x + self.attention(self.attention_norm(x), cosines=cosines, sines=sines, mask=mask)
+        scale = self.config.residual_scale
+        normed = self.attention_norm(x)
+        attended: Tensor = self.attention(normed, cosines=cosines, sines=sines, mask=mask, past=past)
+        if self.config.parallel:
+            side: Tensor = self.mlp(normed)
+            return x + (attended + side) * scale
+        x = x + attended * scale
         fed: Tensor = self.mlp(self.mlp_norm(x))
-        return x + fed
+        return x + fed * scale
 
 
 class Decoder(nn.Module):
@@ -41,7 +58,7 @@ class Decoder(nn.Module):
 
     Parameter names: `embedding.weight`, `layers.N.attention_norm.weight`, `layers.N.attention.{q,k,v,o}_proj.weight`,
     `layers.N.mlp_norm.weight`, `layers.N.mlp.{gate,up,down}_proj.weight`, `norm.weight`, and `lm_head.weight` where
-    the embeddings are not tied.
+    the embeddings are not tied; more where the configuration has more (`model.checkpoint.shapes` lists all).
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -49,35 +66,66 @@ class Decoder(nn.Module):
         self.config = config
         self.embedding = nn.Embedding(config.vocabulary, config.hidden)
         self.layers = nn.ModuleList(Layer(config.hidden, layer) for layer in config.layers)
-        self.norm = RmsNorm(config.hidden, config.norm)
-        self.lm_head = None if config.tied_embeddings else nn.Linear(config.hidden, config.vocabulary, bias=False)
+        self.norm = make_norm(config.hidden, config.norm)
+        untied = nn.Linear(config.hidden, config.vocabulary, bias=config.head_bias)
+        self.lm_head = None if config.tied_embeddings else untied
 
-    def forward(self, tokens: Tensor, *, positions: Tensor | None = None, documents: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        tokens: Tensor,
+        *,
+        positions: Tensor | None = None,
+        documents: Tensor | None = None,
+        past: Sequence[Past] | None = None,
+    ) -> Tensor:
         """Hidden states after the last norm, [B, T, D], for token ids [B, T].
 
         `positions` [B, T] default to 0 … T−1. `documents` [B, T] numbers the documents packed into each row: a token
         sees the earlier tokens of its own document only. Padding is a document too (−1, say): it sees itself alone.
-        Without `documents`, a row is one document, and padding belongs at its end.
+        Without `documents`, a row is one document, and padding belongs at its end. With `past`, one for each layer,
+        the tokens continue what it holds: `positions` must then be given, be contiguous and the same in every row.
         """
         if positions is None:
             positions = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
-        mask = None if documents is None else packing_mask(documents)
+        start = 0 if past is None else int(positions[0, 0])
         x = self.embedding(tokens)
+        if self.config.embedding_scale != 1.0:
+            x = x * self.config.embedding_scale
         tables: dict[object, tuple[Tensor, Tensor]] = {}
-        for layer, config in zip(self.layers, self.config.layers, strict=True):
-            rope = config.attention.rope
+        masks: dict[int | None, Tensor | None] = {}
+        for index, (layer, config) in enumerate(zip(self.layers, self.config.layers, strict=True)):
+            rope, window = config.attention.rope, config.attention.window
             if rope not in tables:
                 cosines, sines = rope_table(rope, positions)  # [B, T, R]
                 tables[rope] = (cosines[:, None].to(x.dtype), sines[:, None].to(x.dtype))
+            if window not in masks:
+                masks[window] = visible(tokens, start=start, window=window, documents=documents)
             cosines, sines = tables[rope]
-            x = layer(x, cosines=cosines, sines=sines, mask=mask)
+            memory = None if past is None else past[index]
+            x = layer(x, cosines=cosines, sines=sines, mask=masks[window], past=memory)
         normed: Tensor = self.norm(x)
         return normed
 
     def head(self, hidden: Tensor) -> Tensor:
         """Logits [..., V] of hidden states [..., D]."""
-        weight = self.embedding.weight if self.lm_head is None else self.lm_head.weight
-        return functional.linear(hidden, weight)
+        logits = functional.linear(hidden, self.embedding.weight) if self.lm_head is None else self.lm_head(hidden)
+        return logits if self.config.logit_scale == 1.0 else logits * self.config.logit_scale
+
+
+def visible(tokens: Tensor, *, start: int, window: int | None, documents: Tensor | None) -> Tensor | None:
+    """[B or 1, 1, T, start + T], true where a query sees a key; None where plain causal attention says the same.
+
+    `tokens` [B, T] come behind `start` earlier ones.
+    """
+    count = tokens.shape[1]
+    if documents is None and start == 0 and (window is None or count <= window):
+        return None
+    queries = torch.arange(start, start + count, device=tokens.device)[:, None]
+    keys = torch.arange(start + count, device=tokens.device)[None, :]
+    seen = keys <= queries
+    if window is not None:
+        seen = seen & (keys > queries - window)
+    return seen[None, None] if documents is None else packing_mask(documents) & seen
 
 
 def packing_mask(documents: Tensor) -> Tensor:

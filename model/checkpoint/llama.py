@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from model.checkpoint.gguf import GgufFile
+from model.checkpoint.shapes import weight_shapes
 from model.config import AttentionConfig, LayerConfig, MlpConfig, ModelConfig, NormConfig, RopeConfig
 from model.decoder import Decoder
 from model.errors import CheckpointError
@@ -110,33 +111,6 @@ def tensor_names(file: GgufFile, config: ModelConfig) -> dict[str, str]:
                 hint="Fetch the model again.",
             )
     return names
-
-
-def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """The shape of each of the decoder's weights.
-
-    Written out, since a decoder on the meta device, which could tell, makes torch import a second's worth of modules.
-    """
-    hidden = config.hidden
-    shapes: dict[str, tuple[int, ...]] = {"embedding.weight": (config.vocabulary, hidden), "norm.weight": (hidden,)}
-    if not config.tied_embeddings:
-        shapes["lm_head.weight"] = (config.vocabulary, hidden)
-    for index, layer in enumerate(config.layers):
-        queries = layer.attention.heads * layer.attention.head_dim
-        keys = layer.attention.kv_heads * layer.attention.head_dim
-        parts: dict[str, tuple[int, ...]] = {
-            "attention_norm.weight": (hidden,),
-            "attention.q_proj.weight": (queries, hidden),
-            "attention.k_proj.weight": (keys, hidden),
-            "attention.v_proj.weight": (keys, hidden),
-            "attention.o_proj.weight": (hidden, queries),
-            "mlp_norm.weight": (hidden,),
-            "mlp.gate_proj.weight": (layer.mlp.intermediate, hidden),
-            "mlp.up_proj.weight": (layer.mlp.intermediate, hidden),
-            "mlp.down_proj.weight": (hidden, layer.mlp.intermediate),
-        }
-        shapes |= {f"layers.{index}.{name}": shape for name, shape in parts.items()}
-    return shapes
 
 
 def half_split_rows(weight: Tensor, head_dim: int) -> Tensor:

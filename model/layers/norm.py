@@ -1,4 +1,4 @@
-"""Root-mean-square norm."""
+"""Norms: root-mean-square, and layer norm."""
 
 from __future__ import annotations
 
@@ -20,3 +20,8 @@ class RmsNorm(nn.Module):
         wide = x.float()
         normed = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.epsilon)
         return self.weight * normed.to(x.dtype)
+
+
+def make_norm(size: int, config: NormConfig) -> nn.Module:
+    """The norm that the table asks for, over `size` numbers."""
+    return RmsNorm(size, config) if config.kind == "rms" else nn.LayerNorm(size, eps=config.epsilon)

@@ -19,7 +19,9 @@ def rope_table(config: RopeConfig, positions: Tensor) -> tuple[Tensor, Tensor]:
         frequencies = frequencies / torch.tensor(config.factors)
     angles = positions.float()[..., None] * frequencies.to(positions.device)
     doubled = torch.cat((angles, angles), dim=-1)  # [..., R]
-    return doubled.cos(), doubled.sin()
+    if config.scale == 1.0:
+        return doubled.cos(), doubled.sin()
+    return doubled.cos() * config.scale, doubled.sin() * config.scale
 
 
 def rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:

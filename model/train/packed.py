@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.decoder import Decoder, Layer
+from model.layers.attention import Attention
+from model.layers.mlp import Mlp
 from model.layers.rope import rope_table
 from model.train.projection import FullProjection, LowRankProjection
 
@@ -110,7 +112,10 @@ def _trained(
 
 def _layer(layer: nn.Module, x: Tensor, cosines: Tensor, sines: Tensor, bounds: list[tuple[int, int]]) -> Tensor:
     assert isinstance(layer, Layer)
-    attention, mlp, size = layer.attention, layer.mlp, layer.attention.config.head_dim
+    attention, mlp = layer.attention, layer.mlp
+    assert isinstance(attention, Attention)
+    assert isinstance(mlp, Mlp)
+    size = attention.config.head_dim
     normed = _norm(layer.attention_norm, x)
     query = _rotate(attention.q_proj(normed).unflatten(-1, (-1, size)), cosines, sines)  # [N, H, E]
     key = _rotate(attention.k_proj(normed).unflatten(-1, (-1, size)), cosines, sines)  # [N, G, E]

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from model.checkpoint.gguf import GgufFile
-from model.checkpoint.llama import load_decoder, read_config, weight_shapes
+from model.checkpoint.llama import load_decoder, read_config
+from model.checkpoint.shapes import weight_shapes
 from model.decoder import Decoder
 from model.errors import CheckpointError
 from tests.model.oracle import hf_model

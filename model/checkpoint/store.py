@@ -1,0 +1,97 @@
+"""The seam between file formats and architectures: named tensors, described before any is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from model.architectures.sources import Sources, only
+from model.checkpoint.shapes import Shapes
+from model.errors import CheckpointError
+
+FLOATS = (torch.float32, torch.bfloat16, torch.float16)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A tensor as the file describes it. `dtype` is None for a type that torch does not compute with."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype | None
+    type_name: str
+
+
+class Store(Protocol):
+    """Named tensors in one or several files. `name` says in errors which."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def tensors(self) -> Mapping[str, Stored]: ...
+
+    def read(self, name: str) -> Tensor:
+        """The tensor as it is stored. Raises `CheckpointError`."""
+        ...
+
+
+def read_weights(
+    store: Store, sources: Sources, shapes: Shapes, *, ignored: tuple[str, ...] = ()
+) -> Iterator[tuple[str, Tensor]]:
+    """Every weight under the decoder's name, one at a time, in the type it is stored in (what is packed, unpacked).
+
+    Missing and unexpected tensors, wrong types and shapes raise `CheckpointError` with their names before the first is
+    read; shapes that show only after a conversion, when it is done. Names that end as one of `ignored` does are no
+    weights.
+    """
+    check(store, sources, shapes, ignored=ignored)
+    for ours, source in sources.items():
+        shapes_found = {store.tensors[name].shape for name in source.names}
+        if len(shapes_found) > 1 and not source.packed:
+            raise CheckpointError(
+                f"The {len(source.names)} tensors of {store.name} from {source.names[0]!r} on have different shapes.",
+                hint="The files are not of one model; fetch it again.",
+            )
+        weight = source.convert([store.read(name) for name in source.names])
+        if tuple(weight.shape) != shapes[ours]:
+            raise _wrong_shape(store, source.names[0], tuple(weight.shape), shapes[ours])
+        yield ours, weight.contiguous()
+
+
+def check(store: Store, sources: Sources, shapes: Shapes, *, ignored: tuple[str, ...] = ()) -> None:
+    """Does the store hold what the sources name, and nothing else? Raises `CheckpointError`."""
+    wanted = {name for source in sources.values() for name in source.names}
+    extra = {name for name in store.tensors.keys() - wanted if not name.endswith(ignored)}
+    missing = wanted - store.tensors.keys()
+    if missing or extra:
+        raise CheckpointError(
+            f"{store.name} does not fit its configuration: missing {_some(missing)}, unexpected {_some(extra)}.",
+            hint="Fetch the model again; all of its files, and of one version.",
+        )
+    for ours, source in sources.items():
+        for name in source.names:
+            stored = store.tensors[name]
+            if not source.packed and stored.dtype not in FLOATS:
+                raise CheckpointError(
+                    f"Tensor {name!r} of {store.name} has numbers of type {stored.type_name}, which is not supported.",
+                    hint="Use the checkpoint in bfloat16, float16 or float32, or a GGUF of it.",
+                )
+        only_shape = store.tensors[source.names[0]].shape
+        if source.convert is only and only_shape != shapes[ours]:
+            raise _wrong_shape(store, source.names[0], only_shape, shapes[ours])
+
+
+def _wrong_shape(store: Store, name: str, found: tuple[int, ...], expected: tuple[int, ...]) -> CheckpointError:
+    return CheckpointError(
+        f"Tensor {name!r} of {store.name} has shape {found}, not {expected}.",
+        hint="The configuration and the weights are not of one model; fetch both again.",
+    )
+
+
+def _some(names: set[str]) -> str:
+    listed = sorted(names)
+    return ", ".join(listed[:5]) + (f" and {len(listed) - 5} more" if len(listed) > 5 else "") if listed else "none"

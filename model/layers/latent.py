@@ -1,0 +1,68 @@
+"""Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434): each token is remembered by one short vector.
+
+Legend: B batch, T new tokens, S tokens in all, D hidden, H heads, C latent rank, P plain, R rotary, V value dimensions.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from model.config import AttentionConfig, NormConfig
+from model.layers.attention import Past, attend
+from model.layers.norm import make_norm
+from model.layers.rope import rotate
+
+
+class LatentAttention(nn.Module):
+    """Keys and values are rebuilt for every head from the latent vectors, as the paper defines them.
+
+    The rows that turn are in half-split order; who loads a checkpoint with interleaved ones reorders them.
+    """
+
+    def __init__(self, hidden: int, config: AttentionConfig, norm: NormConfig) -> None:
+        super().__init__()
+        latent = config.latent
+        assert latent is not None
+        self.config = config
+        self.latent = latent
+        queries = config.heads * (latent.plain_dim + latent.rope_dim)
+        if latent.query_rank is None:
+            self.q_proj = nn.Linear(hidden, queries, bias=False)
+        else:
+            self.q_down_proj = nn.Linear(hidden, latent.query_rank, bias=config.qkv_bias)
+            self.q_norm = make_norm(latent.query_rank, norm)
+            self.q_up_proj = nn.Linear(latent.query_rank, queries, bias=False)
+        self.kv_down_proj = nn.Linear(hidden, latent.rank + latent.rope_dim, bias=config.qkv_bias)
+        self.kv_norm = make_norm(latent.rank, norm)
+        self.kv_up_proj = nn.Linear(latent.rank, config.heads * (latent.plain_dim + latent.value_dim), bias=False)
+        self.o_proj = nn.Linear(config.heads * latent.value_dim, hidden, bias=config.out_bias)
+
+    def forward(
+        self, x: Tensor, *, cosines: Tensor, sines: Tensor, mask: Tensor | None, past: Past | None = None
+    ) -> Tensor:
+        """As `Attention.forward`; `past` keeps the latent [B, 1, S, C] and the rotary key [B, 1, S, R]."""
+        shape = self.latent
+        query = self._query(x)  # [B, H, T, P + R]
+        plain, turning = query[..., : shape.plain_dim], query[..., shape.plain_dim :]
+        query = torch.cat((plain, rotate(turning, cosines, sines)), -1)
+        short = self.kv_down_proj(x)[:, None]  # [B, 1, T, C + R]
+        compressed = self.kv_norm(short[..., : shape.rank])
+        rotary = rotate(short[..., shape.rank :], cosines, sines)
+        if past is not None:
+            compressed, rotary = past.extend(compressed, rotary)
+        rebuilt = self._heads(self.kv_up_proj(compressed[:, 0]))  # [B, H, S, P + V]
+        value = rebuilt[..., shape.plain_dim :]
+        key = torch.cat((rebuilt[..., : shape.plain_dim], rotary.expand(-1, self.config.heads, -1, -1)), -1)
+        attended = attend(query, key, value, mask=mask, scale=self.config.softmax_scale)  # [B, H, T, V]
+        projected: Tensor = self.o_proj(attended.transpose(1, 2).flatten(2))
+        return projected
+
+    def _query(self, x: Tensor) -> Tensor:
+        if self.latent.query_rank is None:
+            return self._heads(self.q_proj(x))
+        return self._heads(self.q_up_proj(self.q_norm(self.q_down_proj(x))))
+
+    def _heads(self, projected: Tensor) -> Tensor:
+        batch, tokens, _ = projected.shape
+        return projected.view(batch, tokens, self.config.heads, -1).transpose(1, 2)

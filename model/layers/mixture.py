@@ -1,0 +1,92 @@
+"""A mixture of experts, slow and obvious: each expert computes the tokens that chose it, one expert after another.
+
+Legend: N tokens, D hidden, X experts, K chosen for each token, I intermediate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from model.config import MlpConfig, RouterConfig
+from model.layers.mlp import Mlp, combine
+
+
+class Router(nn.Module):
+    """Which experts compute a token, and with what weight."""
+
+    def __init__(self, hidden: int, config: RouterConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.weight = nn.Parameter(torch.zeros(config.experts, hidden))
+        self.bias = nn.Parameter(torch.zeros(config.experts)) if config.bias else None
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x [N, D] to weights float32 [N, K] and expert numbers [N, K]."""
+        config = self.config
+        likely = torch.softmax(nn.functional.linear(x, self.weight, self.bias).float(), -1)  # [N, X]
+        if config.groups > 1:
+            likely = likely.masked_fill(~self._in_best_groups(likely), 0)
+        weights, chosen = torch.topk(likely, config.chosen, dim=-1)
+        if config.normalize:
+            weights = weights / weights.sum(-1, keepdim=True)
+        return weights * config.scale, chosen
+
+    def _in_best_groups(self, likely: Tensor) -> Tensor:
+        """[N, X], true for the experts of the groups whose best is likeliest."""
+        groups = likely.view(len(likely), self.config.groups, -1)
+        best = torch.topk(groups.amax(-1), self.config.groups_chosen, dim=-1).indices
+        kept = torch.zeros(groups.shape[:2], dtype=torch.bool, device=likely.device).scatter(1, best, True)
+        return kept[:, :, None].expand_as(groups).reshape(likely.shape)
+
+
+class Mixture(nn.Module):
+    """Routed experts, and one shared by all tokens where there is one.
+
+    Expert weights lie stacked: `gate_proj`, `up_proj` [X, I, D], `down_proj` [X, D, I], biases `gate_bias`, `up_bias`
+    [X, I] and `down_bias` [X, D].
+    """
+
+    def __init__(self, hidden: int, config: MlpConfig) -> None:
+        super().__init__()
+        assert config.router is not None
+        assert config.gated
+        self.config = config
+        experts, inner = config.router.experts, config.intermediate
+        self.router = Router(hidden, config.router)
+        self.gate_proj = nn.Parameter(torch.empty(experts, inner, hidden))
+        self.up_proj = nn.Parameter(torch.empty(experts, inner, hidden))
+        self.down_proj = nn.Parameter(torch.empty(experts, hidden, inner))
+        if config.bias:
+            self.gate_bias = nn.Parameter(torch.zeros(experts, inner))
+            self.up_bias = nn.Parameter(torch.zeros(experts, inner))
+            self.down_bias = nn.Parameter(torch.zeros(experts, hidden))
+        dense = replace(config, intermediate=config.shared, router=None, shared=0)
+        self.shared = Mlp(hidden, dense) if config.shared else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., D] to [..., D]."""
+        rows = x.reshape(-1, x.shape[-1])  # [N, D]
+        weights, chosen = self.router(rows)
+        total = torch.zeros_like(rows)
+        for expert in chosen.unique().tolist():
+            tokens, rank = (chosen == expert).nonzero(as_tuple=True)
+            share = weights[tokens, rank, None].to(x.dtype)
+            total = total.index_add(0, tokens, self._expert(expert, rows[tokens]) * share)
+        if self.shared is not None:
+            total = total + self.shared(rows)
+        return total.view_as(x)
+
+    def _expert(self, expert: int, x: Tensor) -> Tensor:
+        bias = self.config.bias
+        linear = nn.functional.linear
+        gate = linear(x, self.gate_proj[expert], self.gate_bias[expert] if bias else None)
+        up = linear(x, self.up_proj[expert], self.up_bias[expert] if bias else None)
+        return linear(combine(self.config, gate, up), self.down_proj[expert], self.down_bias[expert] if bias else None)
+
+
+def make_mlp(hidden: int, config: MlpConfig) -> nn.Module:
+    """The feed-forward block that the table asks for."""
+    return Mlp(hidden, config) if config.router is None else Mixture(hidden, config)

@@ -1,0 +1,150 @@
+"""Tiny random checkpoints of every architecture, written by HF transformers itself: one row a case."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+VOCABULARY, CONTEXT = 128, 4096
+_COMMON: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 48,
+    "intermediate_size": 64,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": CONTEXT,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+_GRANITE = {
+    "embedding_multiplier": 12.0,
+    "logits_scaling": 8.0,
+    "residual_multiplier": 0.22,
+    "attention_multiplier": 0.1,
+}
+_DEEPSEEK = {
+    "num_key_value_heads": 4,
+    "q_lora_rank": None,
+    "kv_lora_rank": 32,
+    "qk_nope_head_dim": 16,
+    "qk_rope_head_dim": 8,
+    "v_head_dim": 12,
+    "n_routed_experts": 8,
+    "n_shared_experts": 2,
+    "num_experts_per_tok": 3,
+    "moe_intermediate_size": 32,
+    "first_k_dense_replace": 1,
+    "topk_method": "greedy",
+    "n_group": 1,
+    "topk_group": 1,
+    "routed_scaling_factor": 1.5,
+    "norm_topk_prob": False,
+}
+_YARN = {
+    "rope_type": "yarn",
+    "rope_theta": 10000.0,
+    "factor": 40.0,
+    "beta_fast": 32,
+    "beta_slow": 1,
+    "mscale": 0.707,
+    "mscale_all_dim": 0.707,
+    "original_max_position_embeddings": 64,
+}
+_LLAMA3 = {
+    "rope_type": "llama3",
+    "rope_theta": 500000.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 256,
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A checkpoint: HF's configuration class and what differs from the common sizes."""
+
+    config: str
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+CASES: dict[str, Case] = {
+    "llama-2": Case("LlamaConfig"),
+    "llama-3.1": Case("LlamaConfig", {"rope_parameters": _LLAMA3}),
+    "llama-linear": Case("LlamaConfig", {"rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 1e4}}),
+    "llama-biased": Case("LlamaConfig", {"attention_bias": True}),
+    "smollm2": Case("LlamaConfig", {"tie_word_embeddings": True}),
+    "mistral-7b-v0.1": Case("MistralConfig", {"sliding_window": 9}),
+    "mistral-nemo": Case("MistralConfig", {"sliding_window": None, "head_dim": 16}),
+    "mixtral": Case("MixtralConfig", {"num_local_experts": 8, "num_experts_per_tok": 2}),
+    "mixtral-window": Case("MixtralConfig", {"sliding_window": 9}),
+    "qwen2.5-coder": Case("Qwen2Config", {"tie_word_embeddings": True}),
+    "qwen2-window": Case("Qwen2Config", {"use_sliding_window": True, "sliding_window": 9, "max_window_layers": 1}),
+    "qwen3": Case("Qwen3Config", {"head_dim": 16}),
+    "qwen3-coder": Case(
+        "Qwen3MoeConfig",
+        {
+            "head_dim": 16,
+            "num_experts": 128,
+            "num_experts_per_tok": 8,
+            "norm_topk_prob": True,
+            "moe_intermediate_size": 16,
+        },
+    ),
+    "qwen3-moe-mixed": Case(
+        "Qwen3MoeConfig",
+        {
+            "head_dim": 16,
+            "num_experts": 8,
+            "num_experts_per_tok": 3,
+            "norm_topk_prob": False,
+            "moe_intermediate_size": 16,
+            "mlp_only_layers": [1],
+        },
+    ),
+    "phi-2": Case("PhiConfig", {"num_key_value_heads": 4, "partial_rotary_factor": 0.5}),
+    "starcoder2": Case("Starcoder2Config", {"sliding_window": 9}),
+    "granite-3": Case("GraniteConfig", _GRANITE | {"tie_word_embeddings": True}),
+    "granite-3-moe": Case("GraniteMoeConfig", _GRANITE | {"num_local_experts": 8, "num_experts_per_tok": 3}),
+    "deepseek-v2-lite": Case("DeepseekV2Config", _DEEPSEEK | {"rope_parameters": _YARN}),
+    "deepseek-v2": Case(
+        "DeepseekV2Config",
+        _DEEPSEEK | {"q_lora_rank": 24, "topk_method": "group_limited_greedy", "n_group": 4, "topk_group": 2},
+    ),
+    "gpt-oss": Case(
+        "GptOssConfig", {"head_dim": 16, "num_local_experts": 8, "num_experts_per_tok": 4, "sliding_window": 9}
+    ),
+}
+
+
+def write_hf(folder: Path, case: Case, *, shard: str = "50GB") -> Path:
+    """Write the checkpoint, every weight random: biases, sinks and norms too."""
+    config = getattr(transformers, case.config)(**_COMMON | case.settings)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        with torch.no_grad():
+            for name, weight in model.named_parameters():
+                _randomize(name, weight)
+    model.save_pretrained(folder, max_shard_size=shard)
+    return folder
+
+
+def _randomize(name: str, weight: torch.Tensor) -> None:
+    if name.endswith("norm.weight"):
+        weight.normal_(1, 0.2)
+    elif weight.dim() == 1 or name.endswith("bias"):
+        weight.normal_(0, 0.5)
+    else:  # wide enough that attention, routing and output are far from uniform
+        weight.normal_(0, 1.5 / weight.shape[-1] ** 0.5)
+
+
+def hf_model(folder: Path) -> Any:
+    """HF's model of a checkpoint, with its plainest attention."""
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+    return model.eval()
