@@ -10,7 +10,7 @@ from completion.stopping import Site
 def polish(text: str, site: Site, language: Language) -> tuple[str, tuple[str, ...]]:
     """The suggestion as it will be shown, and what was done to it, in words. Empty: nothing is worth showing."""
     done: list[str] = []
-    for step in (_straighten, _trim_rest_of_line, _trim_closers, _trim_blanks):
+    for step in (_indent_alike, _straighten, _trim_rest_of_line, _trim_closers, _trim_blanks):
         trimmed, note = step(text, site, language)
         if trimmed != text:
             done.append(note)
@@ -22,6 +22,27 @@ def polish(text: str, site: Site, language: Language) -> tuple[str, tuple[str, .
     return text, tuple(done)
 
 
+def _indent_alike(text: str, site: Site, _: Language) -> tuple[str, str]:
+    """Indent with tabs where the lines around do, and with blanks where they do."""
+    note = "indented as the lines around are"
+    around = [line for line in (site.line, site.opener, site.next_line) if line[:1] in (" ", "\t")]
+    if not around:
+        return text, note
+    lines = text.split("\n")
+    if all(line[0] == "\t" for line in around):
+        step = min((width for width in map(_blanks, lines[1:]) if width), default=0)
+        if step:
+            step = 2 if step % 4 else 4
+            lines[1:] = ["\t" * (_blanks(line) // step) + line[_blanks(line) :] for line in lines[1:]]
+    elif all(line[0] == " " for line in around):
+        lines = [line.replace("\t", " " * _step(site)) if line[:1] == "\t" else line for line in lines]
+    return "\n".join(lines), note
+
+
+def _blanks(line: str) -> int:
+    return len(line) - len(line.lstrip(" "))
+
+
 def _straighten(text: str, site: Site, _: Language) -> tuple[str, str]:
     """Take away surplus blanks in front, here and on the lines that follow.
 
@@ -31,7 +52,7 @@ def _straighten(text: str, site: Site, _: Language) -> tuple[str, str]:
     note = "straightened: surplus blanks in front"
     if site.line.strip() or not site.line or not text.startswith(" ") or "\t" in site.line:
         return text, note
-    surplus = (len(text) - len(text.lstrip(" "))) % _step(site)
+    surplus = _blanks(text) % _step(site)
     first, *others = text.split("\n")
     kept = [line[surplus:] if line[: len(site.line) + surplus].isspace() else line for line in others]
     return "\n".join([first[surplus:], *kept]), note
@@ -39,7 +60,7 @@ def _straighten(text: str, site: Site, _: Language) -> tuple[str, str]:
 
 def _step(site: Site) -> int:
     """One step of indentation, in blanks: 2 or 4, as the lines around the cursor have it."""
-    widths = [len(line) - len(line.lstrip(" ")) for line in (site.line, site.opener, site.next_line)]
+    widths = [_blanks(line) for line in (site.line, site.opener, site.next_line)]
     return 4 if all(width % 4 == 0 for width in widths) else 2
 
 

@@ -33,6 +33,10 @@ from tests.cursor import at_cursor
         ("if x:\n  ‸", "   y = 1", "  y = 1"),
         ("if x:\n    ‸", " y = 1\nz = 2", "y = 1\nz = 2"),
         ("x =‸", " 1", " 1"),
+        ("if x:\n\t‸", "for y in x:\n    z()\n    if z:\n        w()", "for y in x:\n\tz()\n\tif z:\n\t\tw()"),
+        ("if x:\n\t‸", "for y in x:\n\t\tz()", "for y in x:\n\t\tz()"),
+        ("if x:\n    ‸", "for y in x:\n\t\tz()", "for y in x:\n        z()"),
+        ("def f():‸", "\n\treturn 1", "\n\treturn 1"),
     ],
 )
 def test_polish(source: str, generated: str, shown: str) -> None:
