@@ -35,7 +35,8 @@ def _indent_alike(text: str, site: Site, _: Language) -> tuple[str, str]:
             step = 2 if step % 4 else 4
             lines[1:] = ["\t" * (_blanks(line) // step) + line[_blanks(line) :] for line in lines[1:]]
     elif all(line[0] == " " for line in around):
-        lines = [line.replace("\t", " " * _step(site)) if line[:1] == "\t" else line for line in lines]
+        tabs = [len(line) - len(line.lstrip("\t")) for line in lines]
+        lines = [" " * _step(site) * count + line[count:] for count, line in zip(tabs, lines, strict=True)]
     return "\n".join(lines), note
 
 

@@ -15,6 +15,8 @@ from completion.language import Language
 
 _MAX_LINES = {Level.QUIET: 1, Level.BALANCED: 12, Level.EAGER: 30}
 _BLOCK_WORDS = ("do", "then", "else", "begin", "of", "where")
+_LONG_PIECE = 12
+_LONGEST_LOOP = 120
 _END_WORDS = ("end", "fi", "done", "esac")
 
 
@@ -27,7 +29,7 @@ class Shape(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Keep `generated[:length]`. `reason` is one of: line, block, suffix, blank, lines, eos, tokens."""
+    """Keep `generated[:length]`. `reason` is one of: line, block, suffix, blank, lines, loop, eos, tokens."""
 
     length: int
     reason: str
@@ -84,6 +86,24 @@ def _without_comment(line: str, mark: str) -> str:
     return head if found else ("" if line.lstrip().startswith(mark) else line)
 
 
+def before_loop(text: str) -> int | None:
+    """Where a text begins to say the same over and over at its end, after the first time; None: it does not.
+
+    Long pieces count at their third time, short ones (`0, 0, 0, …`) are often meant and count at their twelfth.
+    """
+    for period in range(2, min(_LONGEST_LOOP, len(text) // 3) + 1):
+        times = 3 if period >= _LONG_PIECE else 12
+        piece = text[-period:]
+        primitive = (piece + piece).find(piece, 1) == period
+        if primitive and text.endswith(piece * times) and any(char.isalnum() for char in piece):
+            start = len(text) - period * times
+            while start > 0 and text[start - 1] == text[start - 1 + period]:
+                start -= 1
+            # What joined the pieces has nothing more to join.
+            return len(text[: start + period].rstrip(" \t*+-/,&|.=<"))
+    return None
+
+
 class StoppingGuard:
     """Sees the generated text grow and says where it ends."""
 
@@ -97,14 +117,17 @@ class StoppingGuard:
         self._lines_seen = 0
 
     def check(self, generated: str) -> Cut | None:
-        """The cut, if the text so far settles it; None: go on. Only whole lines are judged."""
+        """The cut, if the text so far settles it; None: go on."""
         lines = generated.split("\n")
         while self._lines_seen < len(lines) - 1:
             cut = self._judge(lines, self._lines_seen)
             self._lines_seen += 1
             if cut:
                 return cut
-        return self._judge_open_line(lines) if self._shape is Shape.BLOCK else None
+        if self._shape is Shape.BLOCK and (cut := self._judge_open_line(lines)):
+            return cut
+        length = before_loop(generated)
+        return None if length is None else Cut(length, "loop")
 
     def finish(self, generated: str, reason: str) -> Cut:
         """The cut at the end of generation: an unfinished last line of several goes when tokens ran out."""

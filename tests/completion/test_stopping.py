@@ -6,7 +6,7 @@ import pytest
 
 from completion.api import Level
 from completion.language import detect
-from completion.stopping import Shape, StoppingGuard, choose_shape, survey
+from completion.stopping import Shape, StoppingGuard, before_loop, choose_shape, survey
 from tests.cursor import at_cursor
 
 
@@ -116,3 +116,24 @@ def test_eager_writes_blocks_anywhere() -> None:
 def test_shape_follows_syntax(source: str, path: str, shape: Shape) -> None:
     text, offset = at_cursor(source)
     assert choose_shape(survey(text, offset), detect(path=path), Level.BALANCED) is shape
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("x += amount.amount * amount.amount * amount.amount * amount.amount * ", "x += amount.amount"),
+        ("abc", None),
+        ("0, 0, 0, 0, 0, 0, ", None),
+        ("0, " * 12, "0"),
+        ("for line in lines: a\nfor line in lines: a\nfor line in lines: a\n", "for line in lines: a\n"),
+        ("=" * 200, None),
+        ("row(1, 2)\nrow(2, 3)\nrow(3, 4)\nrow(4, 5)\n", None),
+    ],
+)
+def test_loops(text: str, kept: str | None) -> None:
+    length = before_loop(text)
+    assert (None if length is None else text[:length]) == kept
+
+
+def test_a_loop_ends_the_suggestion() -> None:
+    assert check("x = ‸", "amount.total + " * 9, "amount.total") == "loop"
