@@ -6,11 +6,13 @@ from completion.brackets import CLOSERS, unopened
 from completion.language import Language
 from completion.stopping import Site
 
+_NOT_MARKS = frozenset(" \t\"'`_([{")
+
 
 def polish(text: str, site: Site, language: Language) -> tuple[str, tuple[str, ...]]:
     """The suggestion as it will be shown, and what was done to it, in words. Empty: nothing is worth showing."""
     done: list[str] = []
-    for step in (_indent_alike, _straighten, _trim_rest_of_line, _trim_closers, _trim_blanks):
+    for step in (_indent_alike, _straighten, _trim_rest_of_line, _trim_punctuation, _trim_blanks):
         trimmed, note = step(text, site, language)
         if trimmed != text:
             done.append(note)
@@ -80,13 +82,16 @@ def _trim_rest_of_line(text: str, site: Site, _: Language) -> tuple[str, str]:
     return text, note
 
 
-def _trim_closers(text: str, site: Site, language: Language) -> tuple[str, str]:
-    """Drop trailing closers that the rest of the line already has, as far as the text opened no partner for them."""
+def _trim_punctuation(text: str, site: Site, language: Language) -> tuple[str, str]:
+    """Drop trailing marks that the rest of the line already has; closers only where the text opened no partner."""
     surplus = unopened(text, language.line_comment)
     rest = site.rest_of_line.lstrip()
-    for size in range(min(surplus, len(rest), len(text)), 0, -1):
-        if text.endswith(rest[:size]) and all(char in CLOSERS for char in rest[:size]):
-            return text[:-size], "cut: brackets that are closed behind the cursor"
+    for size in range(min(len(rest), len(text)), 0, -1):
+        mark = rest[:size]
+        if any(char.isalnum() or char in _NOT_MARKS for char in mark) or not text.endswith(mark):
+            continue
+        if sum(char in CLOSERS for char in mark) <= surplus:
+            return text[:-size], "cut: punctuation that stands behind the cursor"
     for quote in "\"'`":
         if rest.startswith(quote) and text.endswith(quote) and text.count(quote) % 2 == 1:
             return text[:-1], "cut: a quote that is closed behind the cursor"
