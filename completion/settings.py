@@ -12,8 +12,8 @@ from model.registry import DEFAULT_MODEL
 class PromptBudget:
     """How much of the file goes into a prompt, in characters (code: about 3.3 a token)."""
 
-    prefix_characters: int = 3000
-    suffix_characters: int = 1000
+    prefix_characters: int = 2000
+    suffix_characters: int = 600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

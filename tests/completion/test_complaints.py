@@ -1,4 +1,4 @@
-"""What people complain of in copilots, each with a test: a source with a cursor and a model's text in, what is shown out."""
+"""What people complain of in copilots, a test each: a source with a cursor and a model's text in, what is shown out."""
 
 from __future__ import annotations
 
