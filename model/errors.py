@@ -18,6 +18,7 @@
     │   ├── EngineAuthError                the token is missing or wrong
     │   ├── EngineBusyError                the queue is full
     │   └── RequestError                   the engine understood the request and refuses it
+    ├── TrainingError                  5   a training run cannot go on
     └── InternalError                  70  a defect of tersely itself
 
 The number is the exit code of the command line. Rooms above add leaves, never roots. Broken user code is a value,
@@ -115,6 +116,12 @@ class EngineBusyError(EngineError):
 
 class RequestError(EngineError):
     """The engine understood the request and refuses it (too long a prompt, a bad parameter)."""
+
+
+class TrainingError(TerselyError):
+    """A training run cannot go on: a process of it died, or its loss is no number any more."""
+
+    exit_code = 5
 
 
 class InternalError(TerselyError):

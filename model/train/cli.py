@@ -5,9 +5,11 @@ The command line itself is the launcher's; `train` is what it calls, with plain 
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,6 +21,7 @@ from model.hub import resolve
 from model.registry import DEFAULT_MODEL
 from model.tokenizer import read_tokenizer
 from model.train import corpus
+from model.train.adapter import load_adapter
 from model.train.collect import repository_files
 from model.train.corpus import SourceFile
 from model.train.examples import Budgets, Example, ExampleMaker
@@ -27,6 +30,8 @@ from model.train.feeder import Feeder
 from model.train.loop import Limits, LoopConfig, Progress, Trainer
 from model.train.packed import PackedDecoder
 from model.train.plot import draw_loss
+from model.train.start import record, start_from
+from model.train.team import Team, together
 
 CPU_BUDGETS = Budgets(
     prefix_chars=(40, 800),
@@ -57,6 +62,8 @@ class TrainOptions:
     repository: Path | None = None
     """Or a checkout, to learn from its own code."""
     model: str = DEFAULT_MODEL
+    start: Path | None = None
+    """An adapter of the same base to train on; None: the base alone."""
     loop: LoopConfig = field(default_factory=LoopConfig)
     limits: Limits = field(default_factory=lambda: Limits(minutes=60, decay_minutes=12))
     budgets: Budgets = CPU_BUDGETS
@@ -64,6 +71,8 @@ class TrainOptions:
     device: str = "cpu"
     workers: int = 0
     """Processes that make examples; 0: the training process makes them, which on a CPU is enough."""
+    processes: int = 1
+    """How many train together, each with one thread and a share of every batch. On a CPU only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,32 +113,51 @@ class Recipe:
 def train(options: TrainOptions) -> Progress:
     """Train, or go on with, the run in `options.out`; write `adapter.safetensors` and `loss.png` there.
 
-    Raises `UsageError` for options that do not fit, `ModelError`s for the base.
+    Raises `UsageError` for options that do not fit, `ModelError`s for the base and the adapter to start from,
+    `TrainingError` when the run cannot go on.
     """
-    if options.device == "cpu":
-        torch.set_num_threads(1)  # a second thread gains little, and loses all when its core is taken
-    base, loop = resolve(options.model), options.loop
-    recipe = Recipe(
-        corpus=options.corpus, repository=options.repository, base=base, budgets=options.budgets, seed=loop.seed
-    )
-    with ExitStack() as stack:
-        check = recipe.validation(options.validation_examples)
-        source = stack.enter_context(Feeder(recipe, workers=options.workers)) if options.workers else recipe()
-        trainer = Trainer(_load(base, options), source, config=loop, folder=options.out, validation=check)
-        progress = trainer.run(options.limits)
-    if loop.rank is not None:
+    if options.processes > 1 and options.device != "cpu":
+        raise UsageError("Several processes train on a CPU only.", hint="Leave --processes out, or --device.")
+    if options.processes > 1 and options.workers:
+        raise UsageError("Processes that train together make their own examples.", hint="Leave workers out.")
+    if options.device.startswith("cuda") and not torch.cuda.is_available():
+        raise UsageError(f"There is no device {options.device}.", hint="Train with --device cpu.")
+    base = resolve(options.model)
+    record(options.out, options.start)
+    progress = together(partial(_train, options, base), size=options.processes)
+    if options.loop.rank is not None:
         export(options.out / "last.pt", base=base).save(options.out / "adapter.safetensors")
     draw_loss(options.out / "log.jsonl", options.out / "loss.png")
     return progress
 
 
+def _train(options: TrainOptions, base: Path, team: Team) -> Progress:
+    """What each process of a run does."""
+    if options.device == "cpu":
+        torch.set_num_threads(1)  # a second thread gains little, and loses all when its core is taken
+    loop = options.loop
+    recipe = Recipe(
+        corpus=options.corpus, repository=options.repository, base=base, budgets=options.budgets, seed=loop.seed
+    )
+    with ExitStack() as stack:
+        check = recipe.validation(options.validation_examples) if team.leads else []
+        source = stack.enter_context(Feeder(recipe, workers=options.workers)) if options.workers else recipe()
+        model = _load(base, options)
+        trainer = Trainer(model, source, config=loop, folder=options.out, validation=check, team=team)
+        return trainer.run(options.limits)
+
+
 def _load(base: Path, options: TrainOptions) -> PackedDecoder:
-    """The base with trained projections in place of its own."""
+    """The base with trained projections in place of its own, as the run starts."""
     with GgufFile(base) as file:
         special_ids = control_ids(read_tokenizer(file))
         decoder = load_decoder(file).to(options.device)
     loop = options.loop
-    return PackedDecoder(decoder, rank=loop.rank, scale=loop.scale, special_ids=special_ids, seed=loop.seed)
+    model = PackedDecoder(decoder, rank=loop.rank, scale=loop.scale, special_ids=special_ids, seed=loop.seed)
+    if options.start is not None:
+        digest = hashlib.sha256(base.read_bytes()).hexdigest()
+        start_from(model, load_adapter(options.start), base_sha256=digest)
+    return model
 
 
 def _for_validation(file: SourceFile) -> bool:

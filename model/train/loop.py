@@ -18,11 +18,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from model.train.batches import Batch, pack, split, take
+from model.errors import TrainingError, UsageError
+from model.train.batches import Batch, pack, split, take, weigh
 from model.train.examples import Example
 from model.train.feeder import Source
 from model.train.packed import PackedDecoder
 from model.train.schedule import Decay, factor
+from model.train.team import Team, TeamSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +68,7 @@ class Limits:
 
 
 class Trainer:
-    """One run in one process."""
+    """One run, in one process or in each process of a team. Files are the leader's."""
 
     def __init__(
         self,
@@ -76,10 +78,13 @@ class Trainer:
         config: LoopConfig,
         folder: Path,
         validation: list[Example] | None = None,
+        team: Team | None = None,
     ) -> None:
-        self.model, self.source, self.config, self.folder = model, source, config, folder
+        self.model, self.config, self.folder = model, config, folder
+        self.team = team or Team()
+        self.source = source if self.team.size == 1 else TeamSource(source, self.team)
         self.progress = Progress()
-        self.validation = validation or []
+        self.validation = validation if validation and self.team.leads else []
         self._device = next(model.parameters()).device
         self._optimizer = torch.optim.AdamW(
             model.trained().values(),
@@ -88,18 +93,19 @@ class Trainer:
             weight_decay=config.weight_decay,
             fused=True,
         )
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(json.dumps(asdict(config), indent=1), encoding="utf-8")
         if (folder / "last.pt").exists():
             self.load(folder / "last.pt")
+        if self.team.leads:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "config.json").write_text(json.dumps(asdict(config), indent=1), encoding="utf-8")
 
     def run(self, limits: Limits) -> Progress:
         """Train until a limit, the end of a decay, or a file named `stop` ends it; then leave a checkpoint."""
         began = saved = time.monotonic()
-        while not self._finished(limits):
+        while not self.team.agree(self._finished(limits)):
             if self.validation and self.progress.step % self.config.validate_steps == 0:
                 self._log(validation=self.validate())
-            self._maybe_decay(limits, time.monotonic() - began)
+            self._maybe_decay(self.team.agree(self._decay_steps(limits, time.monotonic() - began)))
             self._step()
             if time.monotonic() - saved > self.config.checkpoint_s:
                 self.save(self.folder / "last.pt")
@@ -115,20 +121,22 @@ class Trainer:
             return True
         return (limits.steps is not None and progress.step >= limits.steps) or (self.folder / "stop").exists()
 
-    def _maybe_decay(self, limits: Limits, elapsed_s: float) -> None:
-        if self.progress.decay is not None:
-            return
-        steps = 0
+    def _decay_steps(self, limits: Limits, elapsed_s: float) -> int:
+        """Over how many steps the rate is to fall from here on; 0: not yet."""
+        progress = self.progress
+        if progress.decay is not None:
+            return 0
         asked = self.folder / "decay"
         if asked.exists():
-            steps = int(asked.read_text(encoding="utf-8"))
-        elif limits.minutes is not None and elapsed_s / 60 >= limits.minutes - limits.decay_minutes:
-            per_step_s = self.progress.seconds / max(1, self.progress.step)
-            steps = max(1, round(limits.decay_minutes * 60 / per_step_s)) if per_step_s else 1
-        elif (
-            limits.steps is not None and limits.decay_steps and self.progress.step == limits.steps - limits.decay_steps
-        ):
-            steps = limits.decay_steps
+            return int(asked.read_text(encoding="utf-8"))
+        if limits.minutes is not None and elapsed_s / 60 >= limits.minutes - limits.decay_minutes:
+            per_step_s = progress.seconds / max(1, progress.step)
+            return max(1, round(limits.decay_minutes * 60 / per_step_s)) if per_step_s else 1
+        if limits.steps is not None and progress.step == limits.steps - limits.decay_steps:
+            return limits.decay_steps
+        return 0
+
+    def _maybe_decay(self, steps: int) -> None:
         if steps:
             self.save(self.folder / "stable.pt")
             self.progress.decay = Decay(self.progress.step, steps)
@@ -137,9 +145,9 @@ class Trainer:
         began = time.monotonic()
         config, progress = self.config, self.progress
         examples, following = take(self.source, progress.next_example, tokens=config.batch_tokens)
-        parts = [pack(part) for part in split(examples, tokens=config.micro_tokens)]
-        total = float(sum(part.weights.sum() for part in parts))
-        loss = sum(self._backward(part, total) for part in parts)
+        total = sum(sum(weigh(example)) for example in examples)
+        parts = [pack(part) for part in split(self.team.share(examples), tokens=config.micro_tokens)]
+        loss = self._reduced(sum(self._backward(part, total) for part in parts))
         parameters = list(self.model.trained().values())
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm))
         rate = config.learning_rate * factor(progress.step, warmup_steps=config.warmup_steps, decay=progress.decay)
@@ -150,10 +158,22 @@ class Trainer:
         self.model.refresh()
         progress.step += 1
         progress.next_example = following
-        progress.tokens += sum(sum(part.lengths) for part in parts)
-        progress.answer_tokens += sum(len(part.targets) for part in parts)
+        progress.tokens += sum(len(example.tokens) for example in examples)
+        progress.answer_tokens += sum(len(example.tokens) - example.answer for example in examples)
         progress.seconds += time.monotonic() - began
         self._log(loss=round(loss, 4), norm=round(norm, 3), rate=rate)
+
+    def _reduced(self, loss: float) -> float:
+        """The team's loss; every member's gradients become those of the whole batch."""
+        if self.team.size == 1:
+            return loss
+        parameters = list(self.model.trained().values())
+        for parameter in parameters:
+            if parameter.grad is None:  # a batch may have fewer examples than the team has members
+                parameter.grad = torch.zeros_like(parameter)
+        whole = torch.tensor([loss])
+        self.team.add([whole, *(parameter.grad for parameter in parameters if parameter.grad is not None)])
+        return float(whole)
 
     def _backward(self, batch: Batch, total_weight: float) -> float:
         batch = _to(batch, self._device)
@@ -182,7 +202,9 @@ class Trainer:
         return {"loss": round(float(torch.cat(losses).mean()), 4), "exact": sum(hits) / len(hits), **by_kind}
 
     def save(self, path: Path) -> None:
-        """Write everything that a resume needs; the file is whole or absent."""
+        """Write everything that a resume needs; the file is whole or absent. Only the leader writes."""
+        if not self.team.leads:
+            return
         state = {
             "config": asdict(self.config),
             "progress": asdict(self.progress),
@@ -194,8 +216,14 @@ class Trainer:
         partial.replace(path)
 
     def load(self, path: Path) -> None:
-        """Go on from where `save` was called."""
+        """Go on from where `save` was called. Raises `UsageError` for a run of another rank."""
         state: dict[str, Any] = torch.load(path, map_location=self._device, weights_only=True)
+        rank = state["config"]["rank"]
+        if rank != self.config.rank:
+            raise UsageError(
+                f"The run in {self.folder} trains rank {rank}, not {self.config.rank}.",
+                hint="Go on with its rank, or choose another folder.",
+            )
         for name, parameter in self.model.trained().items():
             parameter.data.copy_(state["trained"][name])
         self._optimizer.load_state_dict(state["optimizer"])
@@ -207,7 +235,12 @@ class Trainer:
         progress = self.progress
         row = {"step": progress.step, "tokens": progress.tokens, "seconds": round(progress.seconds, 1), **values}
         if not math.isfinite(row.get("loss", 0.0)):
-            raise FloatingPointError(f"The loss is not finite at step {progress.step}.")
+            raise TrainingError(
+                f"The loss is not a number at step {progress.step}.",
+                hint="Go on from the last checkpoint with a lower --rate.",
+            )
+        if not self.team.leads:
+            return
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as out:
             out.write(json.dumps(row) + "\n")
 

@@ -12,6 +12,8 @@ from model.registry import DEFAULT_MODEL
 from tersely.commands.output import print_json, stdout
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_GPU_WORKERS = 8
+"""One process makes too few examples for a GPU."""
 
 
 def command(
@@ -23,9 +25,22 @@ def command(
     decay: Annotated[
         float, typer.Option("--decay", min=0.0, help="Of these, minutes to lower the rate at the end.")
     ] = 12.0,
-    rank: Annotated[int, typer.Option("--rank", min=1, help="Rank of the adapter's updates.")] = 32,
+    start: Annotated[
+        str | None,
+        typer.Option("--from", help="Adapter to train on, or none; by default the one that the model brings."),
+    ] = None,
+    rank: Annotated[
+        int | None,
+        typer.Option("--rank", min=1, help="Rank of the adapter's updates; by default that of --from, or 32."),
+    ] = None,
     rate: Annotated[float, typer.Option("--rate", min=0.0, help="Peak learning rate.")] = 5e-4,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
+    processes: Annotated[
+        int, typer.Option("--processes", min=1, help="On a CPU: how many train together, one for each free core.")
+    ] = 1,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=0, help="Processes that make examples; by default 8 beside a GPU.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Fine-tune an adapter, on your own code or on a corpus; `tersely engine --adapter FILE` serves it.
@@ -38,25 +53,36 @@ def command(
 
     from model.train.cli import CPU_BUDGETS, GPU_BUDGETS, GPU_LOOP, TrainOptions, train
     from model.train.loop import Limits, LoopConfig
+    from model.train.start import shipped_adapter, usual_rank
 
     on_gpu = device.startswith("cuda")
+    if start is None:  # a run that is there goes on from its own checkpoint
+        adapter = None if (out / "last.pt").exists() else shipped_adapter(model)
+    else:
+        adapter = None if start == "none" else Path(start).expanduser()
+    if adapter is not None and not adapter.is_file():
+        raise UsageError(f"There is no adapter {adapter}.", hint="Give a file that `tersely train` wrote, or none.")
+    rank = rank or usual_rank(out, adapter)
     progress = train(
         TrainOptions(
             out=out,
             corpus=corpus,
             repository=repo,
             model=model,
+            start=adapter,
             loop=replace(GPU_LOOP if on_gpu else LoopConfig(), rank=rank, learning_rate=rate),
             limits=Limits(minutes=minutes, decay_minutes=min(decay, minutes)),
             budgets=GPU_BUDGETS if on_gpu else CPU_BUDGETS,
             device=device,
+            workers=(_GPU_WORKERS if on_gpu else 0) if workers is None else workers,
+            processes=processes,
         )
     )
-    adapter = out / "adapter.safetensors"
+    written = out / "adapter.safetensors"
     if json:
-        print_json({"adapter": str(adapter), "steps": progress.step, "tokens": progress.tokens})
+        print_json({"adapter": str(written), "steps": progress.step, "tokens": progress.tokens})
     else:
-        stdout.print(f"{progress.step} steps, {progress.tokens:,} tokens. The adapter is {adapter}", soft_wrap=True)
+        stdout.print(f"{progress.step} steps, {progress.tokens:,} tokens. The adapter is {written}", soft_wrap=True)
 
 
 def corpus_command(
