@@ -214,11 +214,24 @@ def _silent(situation: _Situation) -> str:
 
 
 def _take(draft: _Draft, chunk: Chunk) -> None:
+    start = len(draft.raw)
     draft.raw += chunk.text
-    length = len(draft.raw)
-    draft.token_ends.extend((length, token.logprob) for token in chunk.logprobs)
+    draft.token_ends += _token_ends(chunk, start)
     draft.usage = chunk.usage or draft.usage
     draft.timings = chunk.timings or draft.timings
+
+
+def _token_ends(chunk: Chunk, start: int) -> list[tuple[int, float]]:
+    """Where each token of a chunk ends, given where the chunk starts, and its log-probability.
+
+    Counted from the chunk's end: text that was held back before belongs to tokens of earlier chunks.
+    """
+    end = start + len(chunk.text)
+    ends = []
+    for token in reversed(chunk.logprobs):
+        ends.append((end, token.logprob))
+        end = max(start, end - len(token.text))
+    return ends[::-1]
 
 
 def _finish(situation: _Situation, draft: _Draft) -> Suggestion:

@@ -5,18 +5,25 @@ Legend: M new tokens, T tokens in all, H query heads, G key/value heads, R = H /
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
 from torch import Tensor
+
+from model.kv_cache import KvCache
+
+KvView = Callable[[Tensor], list[Tensor]]
+"""From a layer's keys or values [G, T, E] to what each new token sees of them: [G, T′, E], float32. Valid until the
+next call."""
 
 
 class AttentionBackend(Protocol):
     """Causal attention of new tokens over a cache that already holds their own keys and values."""
 
     def attend(self, query: Tensor, keys: Tensor, values: Tensor, start: int) -> Tensor:
-        """query [M, H, E] at positions start … start + M − 1, already divided by √E; keys, values [G, C, E] with
-        C ≥ start + M and finite throughout. Returns [M, H · E] float32 or bfloat16."""
+        """query [M, H, E] at positions start … start + M − 1, already divided by √E; keys, values [G, C, E] of any
+        float type with C ≥ start + M, finite throughout. Returns [M, H · E] float32 or bfloat16."""
         ...
 
 
@@ -36,9 +43,6 @@ class CpuAttention:
         rows, heads, head_dim = query.shape
         kv_heads = keys.shape[0]
         total = start + rows
-        if rows == 1:
-            scores = torch.bmm(query.view(kv_heads, -1, head_dim), keys[:, :total].transpose(1, 2))  # [G, R, T]
-            return torch.bmm(torch.softmax(scores, -1), values[:, :total]).view(1, -1)
         dtype = torch.float32 if rows <= self._few_rows else self._dtype
         if dtype is not torch.float32:
             total = min(-(-total // 64) * 64, keys.shape[1])
@@ -55,3 +59,33 @@ class CpuAttention:
             side = max(rows, columns, *self._mask.shape)
             self._mask = torch.full((side, side), float("-inf"), dtype=dtype).triu_(1)
         return self._mask[:rows, :columns]
+
+
+class KvReader:
+    """Gives single tokens their view of a cache, in float32.
+
+    A cache in half precision is widened, one layer's keys or values at a time, into one small buffer that stays in the
+    core's own cache: reading half the bytes from memory saves more than the copy costs.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = torch.empty(0)
+
+    def view(self, cache: KvCache, start: int, rows: int) -> KvView:
+        """How to read windows of `start + rows` tokens: the i-th of the new tokens sees those up to itself."""
+        ends = range(start + 1, start + rows + 1)
+        if cache.dtype is torch.float32:
+            return lambda window: [window[:, :end] for end in ends]
+        wide = self._wide(cache.key_windows(start + rows)[0].shape)
+        seen = [wide[:, :end] for end in ends]
+
+        def widen(window: Tensor) -> list[Tensor]:
+            wide.copy_(window)
+            return seen
+
+        return widen
+
+    def _wide(self, shape: torch.Size) -> Tensor:
+        if self._buffer.numel() < shape.numel():
+            self._buffer = torch.empty(2 * shape.numel())
+        return self._buffer[: shape.numel()].view(shape)

@@ -1,6 +1,6 @@
-"""From a hidden state to logits. No sampling.
+"""From hidden states to logits. No sampling.
 
-Legend: V vocabulary, D hidden.
+Legend: M tokens, V vocabulary, D hidden.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from model.linear import Linear, PlainLinear
 
 CANDIDATES = 512
 """Tokens whose logits are computed again in full precision after a coarse look at all."""
+FEW_CANDIDATES = 128
+"""Enough for the likeliest token and its log-probability; see the error bound in the tests."""
 
 
 class Head(Protocol):
-    """Logits float32 [V] of one hidden state [1, D]."""
+    """Logits float32 [M, V] of hidden states [M, D]. The `candidates` likeliest of each are exact."""
 
-    def __call__(self, hidden: Tensor) -> Tensor: ...
+    def __call__(self, hidden: Tensor, *, candidates: int = CANDIDATES) -> Tensor: ...
 
 
 class ExactHead:
@@ -29,8 +31,8 @@ class ExactHead:
         self._linear = PlainLinear(weight)
 
     @torch.inference_mode()
-    def __call__(self, hidden: Tensor) -> Tensor:
-        return self._linear(hidden)[0].float()
+    def __call__(self, hidden: Tensor, *, candidates: int = CANDIDATES) -> Tensor:
+        return self._linear(hidden).float()
 
 
 class ScreenedHead:
@@ -45,9 +47,11 @@ class ScreenedHead:
         self._weight = weight
 
     @torch.inference_mode()
-    def __call__(self, hidden: Tensor) -> Tensor:
-        logits = self._packed(hidden)[0].float()
-        likely = torch.topk(logits, min(CANDIDATES, len(logits)), sorted=False).indices
-        # `index_select` is eight times as fast as indexing here.
-        logits[likely] = torch.mv(self._weight.index_select(0, likely).float(), hidden[0])
+    def __call__(self, hidden: Tensor, *, candidates: int = CANDIDATES) -> Tensor:
+        logits = self._packed(hidden).float()
+        candidates = min(candidates, logits.shape[1])
+        for row, state in zip(logits, hidden, strict=True):
+            likely = torch.topk(row, candidates, sorted=False).indices
+            # `index_select` is eight times as fast as indexing here.
+            row[likely] = torch.mv(self._weight.index_select(0, likely).float(), state)
         return logits

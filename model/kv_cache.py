@@ -1,6 +1,6 @@
 """Keys and values of one sequence, for all layers, growing as it grows. Knows no attention and no policy.
 
-Legend: L layers, G key/value heads, C capacity in tokens, E head dimensions.
+Legend: L layers, G key/value heads, C capacity in tokens, T tokens read, M new tokens, E head dimensions.
 """
 
 from __future__ import annotations
@@ -15,19 +15,20 @@ _LEAST_CAPACITY_TOKENS = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KvShape:
-    """What a token's keys and values take: `layers` × 2 × `kv_heads` × `head_dim` float32 numbers."""
+    """What a token's keys and values take: `layers` × 2 × `kv_heads` × `head_dim` numbers of `dtype`."""
 
     layers: int
     kv_heads: int
     head_dim: int
+    dtype: torch.dtype = torch.float32
 
     @property
     def bytes_per_token(self) -> int:
-        return self.layers * 2 * self.kv_heads * self.head_dim * 4
+        return self.layers * 2 * self.kv_heads * self.head_dim * self.dtype.itemsize
 
 
 class KvCache:
-    """`tokens` are those whose keys and values are held, in order. Float32, since CPU decode attention is fastest so.
+    """`tokens` are those whose keys and values are held, in order.
 
     Memory beyond `tokens` is always finite: what was zero or written once.
     """
@@ -45,6 +46,10 @@ class KvCache:
         return self._store.shape[3]
 
     @property
+    def dtype(self) -> torch.dtype:
+        return self._shape.dtype
+
+    @property
     def size_bytes(self) -> int:
         return self.capacity_tokens * self._shape.bytes_per_token
 
@@ -59,6 +64,18 @@ class KvCache:
         self.keys = [layer[0] for layer in self._store]
         self.values = [layer[1] for layer in self._store]
 
+    def slots(self, start: int, rows: int) -> tuple[Tensor, ...]:
+        """Where each layer's new keys and values go: [M, 2, G, E]."""
+        return self._store.narrow(3, start, rows).permute(0, 3, 1, 2, 4).unbind(0)
+
+    def key_windows(self, tokens: int) -> tuple[Tensor, ...]:
+        """Each layer's first `tokens` keys: [G, T, E]."""
+        return self._store[:, 0].narrow(2, 0, tokens).unbind(0)
+
+    def value_windows(self, tokens: int) -> tuple[Tensor, ...]:
+        """Each layer's first `tokens` values: [G, T, E]."""
+        return self._store[:, 1].narrow(2, 0, tokens).unbind(0)
+
     def truncate(self, tokens: int) -> None:
         """Forget all but the first `tokens`."""
         del self.tokens[tokens:]
@@ -72,4 +89,4 @@ class KvCache:
 
     def _empty(self, capacity: int) -> Tensor:
         shape = self._shape
-        return torch.zeros(shape.layers, 2, shape.kv_heads, capacity, shape.head_dim)
+        return torch.zeros(shape.layers, 2, shape.kv_heads, capacity, shape.head_dim, dtype=shape.dtype)

@@ -8,6 +8,7 @@ Legend: M rows, K inputs, N outputs, B weights a group.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -20,8 +21,18 @@ FEW_ROWS = 12
 """Up to here the packed kernels are the faster ones (measured on AVX-512 with bfloat16 GEMM)."""
 
 
+Product = Callable[[Tensor], Tensor]
+
+
 class Linear(Protocol):
-    """y = x Wᵀ for x [M, K] of any float type; y [M, N] in the type the weights compute in."""
+    """y = x Wᵀ for x [M, K] of any float type; y [M, N] in the type the weights compute in.
+
+    `few` is the bare kernel for up to FEW_ROWS rows, for callers that have x in `few_dtype` already. Packed kernels
+    give a row the same bits whatever rows stand beside it.
+    """
+
+    few: Product
+    few_dtype: torch.dtype
 
     def __call__(self, x: Tensor) -> Tensor: ...
 
@@ -31,6 +42,8 @@ class PlainLinear:
 
     def __init__(self, weight: Tensor) -> None:
         self.weight = weight
+        self.few: Product = lambda x: functional.linear(x, weight)
+        self.few_dtype = weight.dtype
 
     def __call__(self, x: Tensor) -> Tensor:
         return functional.linear(x.to(self.weight.dtype), self.weight)
@@ -44,9 +57,12 @@ class Int8Linear:
         # The kernel wants bfloat16 scales: round first, so that the weights make up for it; 126 leaves room to.
         self.scales = (peak / 126).bfloat16()  # [N]
         self.weight = (weight / self.scales.float()[:, None]).round_().clamp_(-127, 127).to(torch.int8)
+        packed, scales = self.weight, self.scales
+        self.few: Product = lambda x: torch._weight_int8pack_mm(x, packed, scales)
+        self.few_dtype = torch.bfloat16
 
     def __call__(self, x: Tensor) -> Tensor:
-        return torch._weight_int8pack_mm(x.to(torch.bfloat16), self.weight, self.scales)
+        return self.few(x.to(torch.bfloat16))
 
     def dequantized(self) -> Tensor:
         """The weights that the kernel multiplies by, float32 [N, K]."""
@@ -59,14 +75,13 @@ class Int4Linear:
     def __init__(self, weight: Tensor) -> None:
         quants, scales, zeros = quantize_int4(weight)
         self.shape = weight.shape
-        self._packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(quants, 1)
-        self._scales_zeros = torch.stack((scales, zeros), dim=-1).transpose(0, 1).contiguous()  # [K / B, N, 2]
+        packed = torch._convert_weight_to_int4pack_for_cpu(quants, 1)
+        scales_zeros = torch.stack((scales, zeros), dim=-1).transpose(0, 1).contiguous()  # [K / B, N, 2]
+        self.few: Product = lambda x: torch._weight_int4pack_mm_for_cpu(x, packed, GROUP, scales_zeros)
+        self.few_dtype = torch.bfloat16
 
     def __call__(self, x: Tensor) -> Tensor:
-        product: Tensor = torch.ops.aten._weight_int4pack_mm_for_cpu(
-            x.to(torch.bfloat16), self._packed, GROUP, self._scales_zeros
-        )
-        return product
+        return self.few(x.to(torch.bfloat16))
 
 
 class PackedLinear:
@@ -74,9 +89,17 @@ class PackedLinear:
 
     def __init__(self, few: Linear, many: Linear) -> None:
         self._few, self._many = few, many
+        self.few, self.few_dtype = few.few, few.few_dtype
 
     def __call__(self, x: Tensor) -> Tensor:
         return self._few(x) if x.shape[0] <= FEW_ROWS else self._many(x)
+
+
+def rows_agree(product: Product, *, inputs: int, dtype: torch.dtype, rows: int) -> bool:
+    """Does the kernel, on this machine, give a row the same bits alone and beside up to `rows` others?"""
+    x = torch.randn(rows, inputs, generator=torch.Generator().manual_seed(0)).to(dtype)
+    alone = torch.cat([product(row[None]) for row in x])
+    return all(torch.equal(product(x[:count]), alone[:count]) for count in range(2, rows + 1))
 
 
 def quantize_int4(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -17,11 +17,23 @@ from torch import Tensor
 from model.attention import CpuAttention
 from model.checkpoint.gguf import GgufFile
 from model.checkpoint.llama import read_config, read_weights
-from model.config import ModelConfig
+from model.config import AttentionConfig, ModelConfig
 from model.errors import UsageError
+from model.few_tokens import FEW_TOKENS
 from model.head import ExactHead, Head, ScreenedHead
-from model.linear import FEW_ROWS, Int4Linear, Int8Linear, Linear, PackedLinear, PlainLinear, int4_fits, is_four_bit
-from model.serving import ServingDecoder, ServingLayer
+from model.linear import (
+    FEW_ROWS,
+    Int4Linear,
+    Int8Linear,
+    Linear,
+    PackedLinear,
+    PlainLinear,
+    int4_fits,
+    is_four_bit,
+    rows_agree,
+)
+from model.serving import ServingDecoder, interleaved
+from model.serving_layer import ServingLayer
 
 WeightTransform = Callable[[str, Tensor], Tensor]
 """Given a decoder weight's name and its float32 value, the value to serve: how adapters are merged at load."""
@@ -38,13 +50,17 @@ class Quantize(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """A loaded model. `quantization` names the formats that were chosen, such as "int4" or "int8"."""
+    """A loaded model. `quantization` names the formats that were chosen, such as "int4" or "int8".
+
+    `rows_agree`: does computing a few tokens at once give the same bits as one after another?
+    """
 
     decoder: ServingDecoder
     head: Head
     config: ModelConfig
     parameters: int
     quantization: str
+    rows_agree: bool
 
 
 def load_served(
@@ -64,7 +80,7 @@ def load_served(
     for index, shape in enumerate(config.layers):
         named = dict(next(weights) for _ in range(9))
         part = {name.removeprefix(f"layers.{index}."): weight for name, weight in named.items()}
-        layers.append(_fused(part, packer, query_scale=shape.attention.head_dim**-0.5))
+        layers.append(_fused(part, packer, shape.attention))
         if progress is not None:
             progress((index + 1) / (len(config.layers) + 1))
     rest = dict(weights)
@@ -81,7 +97,14 @@ def load_served(
     if progress is not None:
         progress(1.0)
     parameters = sum(torch.Size(info.shape).numel() for info in file.tensors.values())
-    return Served(decoder=decoder, head=head, config=config, parameters=parameters, quantization=packer.used())
+    return Served(
+        decoder=decoder,
+        head=head,
+        config=config,
+        parameters=parameters,
+        quantization=packer.used(),
+        rows_agree=_rows_agree(layers[0], head, config),
+    )
 
 
 def pick_dtype(name: str) -> torch.dtype:
@@ -115,9 +138,11 @@ def _transformed(
         yield name, weight if transform is None else transform(name, weight)
 
 
-def _fused(part: dict[str, Tensor], packer: _Packer, *, query_scale: float) -> ServingLayer:
-    query = part["attention.q_proj.weight"] * query_scale
-    qkv = torch.cat((query, part["attention.k_proj.weight"], part["attention.v_proj.weight"]))
+def _fused(part: dict[str, Tensor], packer: _Packer, shape: AttentionConfig) -> ServingLayer:
+    order = interleaved(shape.head_dim, shape.rope.dimensions)
+    query = _reordered(part["attention.q_proj.weight"] * shape.head_dim**-0.5, order)
+    key = _reordered(part["attention.k_proj.weight"], order)
+    qkv = torch.cat((query, key, part["attention.v_proj.weight"]))
     gate_up = torch.cat((part["mlp.gate_proj.weight"], part["mlp.up_proj.weight"]))
     return ServingLayer(
         attention_norm=part["attention_norm.weight"],
@@ -127,6 +152,27 @@ def _fused(part: dict[str, Tensor], packer: _Packer, *, query_scale: float) -> S
         gate_up=packer.linear(gate_up),
         down=packer.linear(part["mlp.down_proj.weight"]),
     )
+
+
+def _reordered(weight: Tensor, order: list[int]) -> Tensor:
+    """The rows of each head in another order."""
+    return weight.view(-1, len(order), weight.shape[1])[:, order].view(weight.shape)
+
+
+@torch.inference_mode()
+def _rows_agree(layer: ServingLayer, head: Head, config: ModelConfig) -> bool:
+    """One layer speaks for all: kernels and shapes are the same, as far as `auto` does not mix formats."""
+    attended = config.layers[0].attention.heads * config.layers[0].attention.head_dim
+    inputs = {
+        layer.qkv: config.hidden,
+        layer.out: attended,
+        layer.gate_up: config.hidden,
+        layer.down: config.layers[0].mlp.intermediate,
+    }
+    return all(
+        rows_agree(linear.few, inputs=width, dtype=linear.few_dtype, rows=FEW_TOKENS)
+        for linear, width in inputs.items()
+    ) and rows_agree(head, inputs=config.hidden, dtype=torch.float32, rows=FEW_TOKENS)
 
 
 class _Packer:

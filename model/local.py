@@ -40,6 +40,8 @@ class LocalEngine:
     """`Engine` and `Tokenizing` over a loaded model. Use `load`; close with `aclose`.
 
     All computing happens in one thread, whose step is `schedule → run → postprocess`. Any event loop may ask.
+    With `drafts`, greedy text comes several tokens at a time where it repeats what stands before it; the tokens are
+    the same, so it is done only where the model's kernels are (`Served.rows_agree`).
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class LocalEngine:
         chunk_tokens: int = CHUNK_TOKENS,
         cache_bytes: int | None = None,
         queue: int = 64,
+        drafts: bool = True,
     ) -> None:
         family = fim_family or detect(tokenizer.vocabulary)
         trained = served.config.context_tokens
@@ -70,7 +73,9 @@ class LocalEngine:
         self._end_ids = tokenizer.end_ids | _family_ends(family, tokenizer)
         budget_bytes = _cache_budget_bytes() if cache_bytes is None else cache_bytes
         prefixes = PrefixCache(served.decoder.kv_shape, budget_bytes=budget_bytes, slots=_SLOTS)
-        self._runner = Runner(served.decoder, served.head, prefixes, chunk_tokens=chunk_tokens)
+        self._runner = Runner(
+            served.decoder, served.head, prefixes, chunk_tokens=chunk_tokens, drafts=drafts and served.rows_agree
+        )
         self._scheduler = Scheduler(running=_RUNNING, queue=queue)
         self._threads = threads
         self._wake = threading.Condition()
@@ -124,6 +129,11 @@ class LocalEngine:
     def steps(self) -> int:
         """How often the model has run."""
         return self._runner.steps
+
+    @property
+    def drafted(self) -> tuple[int, int]:
+        """How many tokens were drafted, and how many of those were right."""
+        return self._runner.drafted, self._runner.accepted
 
     async def info(self) -> ModelInfo:
         return self._info
@@ -216,8 +226,8 @@ class LocalEngine:
         if sequence is None:
             return
         try:
-            choice = self._runner.run(sequence)
-            self._postprocess(sequence, choice)
+            choices = self._runner.run(sequence)
+            self._postprocess(sequence, choices)
         except Exception as error:
             logger.exception("a step failed")
             failure = EngineUnavailableError(
@@ -226,9 +236,9 @@ class LocalEngine:
             sequence.fail(failure)
             self._forget(sequence)
 
-    def _postprocess(self, sequence: Sequence, choice: Choice | None) -> None:
-        if choice is not None:
-            sequence.accept(choice)
+    def _postprocess(self, sequence: Sequence, choices: list[Choice]) -> None:
+        if choices:
+            sequence.accept(choices)
         if sequence.finish_reason is None:
             self._scheduler.rotate(sequence)
         else:

@@ -1,10 +1,12 @@
-"""One step of one sequence: a chunk of its prompt, or one token. Knows no clients and no text."""
+"""One step of one sequence: a chunk of its prompt, or a few tokens. Knows no clients and no text."""
 
 from __future__ import annotations
 
 import time
 
-from model.head import Head
+from model.drafts import Drafter, StepCosts
+from model.few_tokens import FEW_TOKENS
+from model.head import CANDIDATES, FEW_CANDIDATES, Head
 from model.prefix_cache import PrefixCache
 from model.sampler import Choice
 from model.sequence import Sequence
@@ -15,39 +17,95 @@ CHUNK_TOKENS = 128
 
 
 class Runner:
-    """Runs the model over a sequence's pending tokens and chooses the next. `steps` counts the runs."""
+    """Runs the model over a sequence's pending tokens and chooses the next ones. `steps` counts the runs.
+
+    With `drafts`, guessed tokens are computed along with the pending one under greedy decoding, and kept as far as
+    they are what would have been chosen anyway. `drafted` and `accepted` count them.
+    """
 
     def __init__(
-        self, decoder: ServingDecoder, head: Head, prefixes: PrefixCache, *, chunk_tokens: int = CHUNK_TOKENS
+        self,
+        decoder: ServingDecoder,
+        head: Head,
+        prefixes: PrefixCache,
+        *,
+        chunk_tokens: int = CHUNK_TOKENS,
+        drafts: bool = True,
+        costs: StepCosts | None = None,
     ) -> None:
         self._decoder = decoder
         self._head = head
         self._prefixes = prefixes
         self._chunk_tokens = chunk_tokens
-        self.steps = 0
+        self._drafts = drafts
+        self._costs = costs or StepCosts()
+        self.steps = self.drafted = self.accepted = 0
 
-    def run(self, sequence: Sequence) -> Choice | None:
-        """Compute up to a chunk of what is pending; the next token when nothing is left, else None."""
+    def run(self, sequence: Sequence) -> list[Choice]:
+        """Compute up to a chunk of what is pending; the next tokens when nothing is left, else none."""
         began = time.perf_counter()
-        clock = sequence.clock
         if sequence.cache is None:
-            clock.queue_ms = (began - clock.queued_at) * 1e3
+            sequence.clock.queue_ms = (began - sequence.clock.queued_at) * 1e3
             sequence.cache = self._prefixes.acquire(sequence.prompt)
             sequence.cached_tokens = len(sequence.cache.tokens)
         self.steps += 1
         pending = sequence.pending()
-        chunk = pending[: self._chunk_tokens]
-        hidden = self._decoder.forward(chunk, sequence.cache)
-        choice = sequence.sampler.choose(self._head(hidden)) if len(chunk) == len(pending) else None
-        spent_ms = (time.perf_counter() - began) * 1e3
         if sequence.generated:
-            clock.decode_ms += spent_ms
-        else:
-            clock.prefill_ms += spent_ms
-        return choice
+            choices = self._decode(sequence, pending)
+            spent_ms = (time.perf_counter() - began) * 1e3
+            sequence.clock.decode_ms += spent_ms
+            return choices
+        choices = self._prefill(sequence, pending)
+        sequence.clock.prefill_ms += (time.perf_counter() - began) * 1e3
+        return choices
 
     def release(self, sequence: Sequence) -> None:
         """Keep what an ended sequence computed for those that begin alike."""
         if sequence.cache is not None:
             self._prefixes.release(sequence.cache)
             sequence.cache = None
+
+    def _prefill(self, sequence: Sequence, pending: list[int]) -> list[Choice]:
+        assert sequence.cache is not None
+        chunk = pending[: self._chunk_tokens]
+        hidden = self._decoder.forward(chunk, sequence.cache)
+        if len(chunk) < len(pending):
+            return []
+        return [sequence.sampler.choose(self._head(hidden, candidates=_candidates(sequence))[0])]
+
+    def _decode(self, sequence: Sequence, pending: list[int]) -> list[Choice]:
+        """The next token, and after it as many as were drafted right."""
+        cache = sequence.cache
+        assert cache is not None
+        began = time.perf_counter()
+        held = len(cache.tokens)
+        draft = self._draft(sequence, room=min(FEW_TOKENS, self._decoder.config.context_tokens - held) - len(pending))
+        hidden = self._decoder.forward(pending + draft, cache, last_only=False)
+        logits = self._head(hidden[len(pending) - 1 :], candidates=_candidates(sequence))
+        choices: list[Choice] = []
+        for row, guess in zip(logits, [*draft, None], strict=True):
+            choices.append(sequence.sampler.choose(row))
+            if choices[-1].token_id != guess:
+                break
+        right = len(choices) - 1
+        cache.truncate(held + len(pending) + right)
+        if sequence.drafter is not None:
+            sequence.drafter.took([choice.token_id for choice in choices], drafted=len(draft))
+        self.drafted += len(draft)
+        self.accepted += right
+        self._costs.record(len(pending) + len(draft), (time.perf_counter() - began) * 1e3)
+        return choices
+
+    def _draft(self, sequence: Sequence, *, room: int) -> list[int]:
+        most = min(room, sequence.tokens_left - 1)
+        if most < 1 or not self._drafts or not sequence.sampler.greedy:
+            return []
+        if sequence.drafter is None:
+            sequence.drafter = Drafter(sequence.prompt + sequence.generated, self._costs)
+        return sequence.drafter.draft(most)
+
+
+def _candidates(sequence: Sequence) -> int:
+    """A greedy choice needs fewer exact logits than a distribution or its rivals."""
+    few = sequence.sampler.greedy and not sequence.request.sampling.logprobs
+    return FEW_CANDIDATES if few else CANDIDATES

@@ -39,6 +39,11 @@ class Sampler:
             else:
                 self._generator.manual_seed(params.seed)
 
+    @property
+    def greedy(self) -> bool:
+        """Is the likeliest token always the one?"""
+        return self._generator is None
+
     @torch.inference_mode()
     def choose(self, logits: Tensor) -> Choice:
         """A token for logits, float32 [V]. Among equal greatest ones greedy takes the first."""
@@ -49,6 +54,8 @@ class Sampler:
         if self._params.logprobs is None:
             return Choice(token_id)
         total = torch.logsumexp(logits, 0)
+        if not self._params.logprobs:
+            return Choice(token_id, float(logits[token_id] - total))
         best = torch.topk(logits, min(self._params.logprobs, len(logits)))
         rivals = zip(best.indices.tolist(), (best.values - total).tolist(), strict=True)
         return Choice(token_id, float(logits[token_id] - total), tuple(rivals))

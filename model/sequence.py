@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from model.api import Chunk, EngineTimings, FinishReason, GenerateRequest, TokenLogprob, Usage
 from model.detokenizer import Detokenizer
+from model.drafts import Drafter
 from model.errors import EngineError
 from model.kv_cache import KvCache
 from model.sampler import Choice, Sampler
@@ -46,6 +47,7 @@ class Sequence:
         self.cache: KvCache | None = None
         self.cached_tokens = 0
         self.sampler = Sampler(request.sampling)
+        self.drafter: Drafter | None = None
         self.cancelled = False
         self.finish_reason: FinishReason | None = None
         self.clock = Clock()
@@ -63,21 +65,36 @@ class Sequence:
             return self.prompt[held:]
         return self.generated[held - len(self.prompt) :]
 
-    def accept(self, choice: Choice) -> None:
-        """Take a chosen token, send its text on, and end where the request says so."""
-        if choice.token_id in self._end_ids:
-            self._end(FinishReason.STOP, self._guard.add(self._detokenizer.finish()) + self._guard.finish())
-            return
-        self.generated.append(choice.token_id)
-        text = self._guard.add(self._detokenizer.add(choice.token_id))
-        logprobs = self._logprobs(choice)
-        if self._guard.stopped:
-            self._end(FinishReason.STOP, text, logprobs)
-        elif len(self.generated) >= self._max_tokens:
-            text += self._guard.add(self._detokenizer.finish()) + self._guard.finish()
-            self._end(FinishReason.LENGTH, text, logprobs)
-        else:
-            self._sink(Chunk(text=text, logprobs=logprobs, usage=self._usage(), timings=self._timings()))
+    @property
+    def tokens_left(self) -> int:
+        """How many more may be generated."""
+        return self._max_tokens - len(self.generated)
+
+    def accept(self, choices: list[Choice]) -> None:
+        """Take what a step chose, send the text on as one chunk, and end where the request says so.
+
+        Tokens behind the end are dropped.
+        """
+        text = ""
+        logprobs: list[TokenLogprob] = []
+        for choice in choices:
+            if choice.token_id in self._end_ids:
+                self._end(FinishReason.STOP, text + self._rest(), tuple(logprobs))
+                return
+            self.generated.append(choice.token_id)
+            text += self._guard.add(self._detokenizer.add(choice.token_id))
+            logprobs += self._logprobs(choice)
+            if self._guard.stopped:
+                self._end(FinishReason.STOP, text, tuple(logprobs))
+                return
+            if self.tokens_left <= 0:
+                self._end(FinishReason.LENGTH, text + self._rest(), tuple(logprobs))
+                return
+        self._sink(Chunk(text=text, logprobs=tuple(logprobs), usage=self._usage(), timings=self._timings()))
+
+    def _rest(self) -> str:
+        """Text that was held back, now that no more comes."""
+        return self._guard.add(self._detokenizer.finish()) + self._guard.finish()
 
     def abort(self) -> None:
         """End because the client cancelled."""

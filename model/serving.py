@@ -7,35 +7,23 @@ Legend: M new tokens, T tokens in all, D hidden, I intermediate, H query heads, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from model.attention import AttentionBackend
+from model.attention import AttentionBackend, KvReader
 from model.config import AttentionConfig, ModelConfig
+from model.few_tokens import FEW_TOKENS, FewTokens
 from model.kv_cache import KvCache, KvShape
-from model.layers.rope import rope_table, rotate
-from model.linear import FEW_ROWS, Linear
+from model.layers.rope import rope_table
+from model.linear import FEW_ROWS
+from model.serving_layer import ServingLayer
 
 _ROW_MULTIPLE = 16
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServingLayer:
-    """One block's weights. The query rows of `qkv` are divided by √E; the rows of `gate_up` are gate, then up."""
-
-    attention_norm: Tensor
-    qkv: Linear
-    out: Linear
-    mlp_norm: Tensor
-    gate_up: Linear
-    down: Linear
-
-
 class ServingDecoder:
-    """A decoder for one sequence at a time, on CPU.
+    """A decoder for one sequence at a time, on CPU. Not for several threads: they would share scratch memory.
 
     `embedding` [V, D] and `norm` [D] as the reference has them; `dtype` is what many rows are computed in.
     """
@@ -57,13 +45,29 @@ class ServingDecoder:
         self._attention = attention
         self._dtype = dtype
         self._shape = config.layers[0].attention
-        self._zeros = torch.zeros(1, config.hidden)
-        self._cosines, self._sines = _tables(self._shape, config.context_tokens)
+        self._turns = _turns(self._shape, config.context_tokens)
+        reader = KvReader()
+        self._few = [
+            FewTokens(
+                rows,
+                hidden=config.hidden,
+                attention=self._shape,
+                epsilon=config.norm.epsilon,
+                turns=self._turns,
+                reader=reader,
+            )
+            for rows in range(1, FEW_TOKENS + 1)
+        ]
 
     @property
     def kv_shape(self) -> KvShape:
-        """What a cache for this model looks like."""
-        return KvShape(layers=len(self._layers), kv_heads=self._shape.kv_heads, head_dim=self._shape.head_dim)
+        """What a cache for this model looks like. Half precision (as llama.cpp keeps it) unless all is float32."""
+        return KvShape(
+            layers=len(self._layers),
+            kv_heads=self._shape.kv_heads,
+            head_dim=self._shape.head_dim,
+            dtype=torch.float32 if self._dtype is torch.float32 else torch.float16,
+        )
 
     @torch.inference_mode()
     def forward(self, tokens: list[int], cache: KvCache, *, last_only: bool = True) -> Tensor:
@@ -71,6 +75,17 @@ class ServingDecoder:
 
         Returns hidden states after the last norm, float32 [M, D], or [1, D] of the last token with `last_only`.
         """
+        rows = len(tokens)
+        if rows <= FEW_TOKENS:
+            cache.reserve(len(cache.tokens) + rows)
+            x = self._few[rows - 1].run(self._embedding[tokens], self._layers, cache)
+        else:
+            x = self._many(tokens, cache)
+        cache.tokens += tokens
+        x = x[rows - 1 : rows] if last_only else x[:rows]
+        return functional.rms_norm(x, self._norm.shape, self._norm, self.config.norm.epsilon)
+
+    def _many(self, tokens: list[int], cache: KvCache) -> Tensor:
         start, rows = len(cache.tokens), len(tokens)
         padded = rows
         if rows > FEW_ROWS and self._dtype is not torch.float32:
@@ -78,60 +93,29 @@ class ServingDecoder:
             padded = -(-rows // _ROW_MULTIPLE) * _ROW_MULTIPLE
             padded = min(padded, self.config.context_tokens - start)
         cache.reserve(start + padded)
-        ids = torch.tensor(tokens + [0] * (padded - rows))
-        x = self._embedding[ids].float()  # [M, D]
-        tables = (self._cosines[start : start + padded], self._sines[start : start + padded])
-        if padded == 1:
-            tables = (tables[0][0], tables[1][0])
-        step = self._one if padded == 1 else self._layer
-        for layer, keys, values in zip(self._layers, cache.keys, cache.values, strict=True):
-            x = step(layer, x, keys, values, start, tables)
-        cache.tokens += tokens
-        x = x[rows - 1 : rows] if last_only else x[:rows]
-        return functional.rms_norm(x, self._norm.shape, self._norm, self.config.norm.epsilon)
-
-    def _one(
-        self,
-        layer: ServingLayer,
-        x: Tensor,
-        keys: Tensor,
-        values: Tensor,
-        start: int,
-        tables: tuple[Tensor, Tensor],
-    ) -> Tensor:
-        """`_layer` for a single token, where the overhead of small kernels counts: the same in fewer of them."""
-        shape = self._shape
-        turning, queries = shape.heads + shape.kv_heads, shape.heads
-        heads = layer.qkv(self._normed_one(x, layer.attention_norm)).float().view(-1, shape.head_dim)  # [H + 2 G, E]
-        turned = _turn(heads[:turning], *tables)
-        keys[:, start] = turned[queries:]
-        values[:, start] = heads[turning:]
-        x.add_(layer.out(self._attention.attend(turned[None, :queries], keys, values, start)))
-        gate, up = layer.gate_up(self._normed_one(x, layer.mlp_norm)).chunk(2, dim=-1)  # [1, I] each
-        return x.add_(layer.down(functional.silu(gate).mul_(up)))
-
-    def _normed_one(self, x: Tensor, weight: Tensor) -> Tensor:
-        row = x[0]
-        mean = float(torch.dot(row, row)) / len(row)
-        return torch.addcmul(self._zeros, x, weight, value=(mean + self.config.norm.epsilon) ** -0.5)
+        x = self._embedding[torch.tensor(tokens + [0] * (padded - rows))].float()  # [M, D]
+        turns = self._turns[start : start + padded, None]  # [M, 1, E / 2]
+        held = zip(
+            cache.slots(start, padded),
+            cache.key_windows(cache.capacity_tokens),
+            cache.value_windows(cache.capacity_tokens),
+            strict=True,
+        )
+        for layer, (news, keys, values) in zip(self._layers, held, strict=True):
+            x = self._layer(layer, x, news, keys, values, start, turns)
+        return x
 
     def _layer(
-        self,
-        layer: ServingLayer,
-        x: Tensor,
-        keys: Tensor,
-        values: Tensor,
-        start: int,
-        tables: tuple[Tensor, Tensor],
+        self, layer: ServingLayer, x: Tensor, news: Tensor, keys: Tensor, values: Tensor, start: int, turns: Tensor
     ) -> Tensor:
         shape, rows = self._shape, x.shape[0]
         turning = shape.heads + shape.kv_heads
         epsilon = self.config.norm.epsilon
         normed = functional.rms_norm(x, layer.attention_norm.shape, layer.attention_norm, epsilon)
         heads = layer.qkv(normed).float().view(rows, -1, shape.head_dim)  # [M, H + 2 G, E]
-        turned = _turn(heads[:, :turning], *tables)
-        keys[:, start : start + rows] = turned[:, shape.heads :].transpose(0, 1)
-        values[:, start : start + rows] = heads[:, turning:].transpose(0, 1)
+        pairs = torch.view_as_complex(heads[:, :turning].view(rows, turning, -1, 2))
+        turned = torch.view_as_real(pairs * turns).flatten(2)  # [M, H + G, E]
+        news[:, 0], news[:, 1] = turned[:, shape.heads :], heads[:, turning:]
         attended = self._attention.attend(turned[:, : shape.heads], keys, values, start)  # [M, H · E]
         x = x.add_(layer.out(attended))
         normed = functional.rms_norm(x, layer.mlp_norm.shape, layer.mlp_norm, epsilon)
@@ -139,17 +123,19 @@ class ServingDecoder:
         return x.add_(layer.down(functional.silu(gate).mul_(up)))
 
 
-def _tables(config: AttentionConfig, tokens: int) -> tuple[Tensor, Tensor]:
-    """Cosines and sines [T, 1, R]; the sines of the first half carry the rotation's minus sign."""
+def _turns(config: AttentionConfig, tokens: int) -> Tensor:
+    """Rotations by position as complex numbers [T, E / 2], for heads whose dimensions lie in pairs.
+
+    What does not rotate is multiplied by one.
+    """
     cosines, sines = rope_table(config.rope, torch.arange(tokens))
-    sines[:, : config.rope.dimensions // 2].neg_()
-    return cosines[:, None], sines[:, None]
+    half = config.rope.dimensions // 2
+    turns = torch.ones(tokens, config.head_dim // 2, dtype=torch.complex64)
+    turns[:, :half] = torch.complex(cosines[:, :half], sines[:, :half])
+    return turns
 
 
-def _turn(heads: Tensor, cosines: Tensor, signed_sines: Tensor) -> Tensor:
-    """`model.layers.rope.rotate` in three kernels, for heads [M, H + G, E] and tables [M, 1, R]."""
-    rotated = cosines.shape[-1]
-    if rotated == heads.shape[-1]:
-        return torch.addcmul(heads * cosines, heads.roll(rotated // 2, -1), signed_sines)
-    sines = torch.cat((-signed_sines[..., : rotated // 2], signed_sines[..., rotated // 2 :]), dim=-1)
-    return rotate(heads, cosines, sines)
+def interleaved(head_dim: int, rotated: int) -> list[int]:
+    """The order of a head's rows that puts the two dimensions of each rotation side by side."""
+    half = rotated // 2
+    return [place for pair in range(half) for place in (pair, pair + half)] + list(range(rotated, head_dim))

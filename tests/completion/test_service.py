@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
+from math import exp
 
 import pytest
 
 from completion.api import CompletionRequest, Level, SelectedItem, Trigger
 from completion.service import EngineCompleter
 from completion.settings import CompletionSettings
-from model.api import ModelInfo
+from model.api import Chunk, GenerateRequest, ModelInfo, TokenLogprob
 from model.errors import UsageError
 from model.fake import FakeEngine
 from tests.cursor import at_cursor
@@ -130,3 +132,31 @@ async def test_the_level_can_change_while_running() -> None:
     completer.set_level(Level.QUIET)
     (suggestion,) = await completer.complete(request_at("def f():\n    ‸"))
     assert suggestion.text == "a = 1"
+
+
+class _ManyTokensAChunk(FakeEngine):
+    """Sends `size` tokens a chunk, as an engine that checks drafts does; the n-th token has log-probability −n / 10."""
+
+    def __init__(self, script: str, *, size: int) -> None:
+        super().__init__(script)
+        self._size = size
+
+    async def generate(self, request: GenerateRequest) -> AsyncIterator[Chunk]:
+        held: list[Chunk] = []
+        count = 0
+        async for chunk in super().generate(request):
+            count += bool(chunk.text)
+            held.append(replace(chunk, logprobs=(TokenLogprob(0, chunk.text, -count / 10),) if chunk.text else ()))
+            if len(held) == self._size or chunk.finish_reason is not None:
+                text = "".join(part.text for part in held)
+                yield replace(chunk, text=text, logprobs=tuple(token for part in held for token in part.logprobs))
+                held = []
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 9])
+async def test_confidence_counts_the_tokens_of_what_is_kept_however_they_come(size: int) -> None:
+    engine = _ManyTokensAChunk("a = b(1)\nc = 2\nd = 3\n", size=size)
+    (suggestion,) = await EngineCompleter(engine).attempt(request_at("‸"))
+    assert suggestion.text == "a = b(1)"
+    # a, =, b, (, 1, ) are the six first tokens; what comes behind them in the same chunk does not count.
+    assert suggestion.confidence == pytest.approx(exp(-sum(range(1, 7)) / 10 / 6), abs=1e-4)
