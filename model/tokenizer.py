@@ -1,4 +1,4 @@
-"""Text to token ids and back, wired over `tokenizers` from GGUF metadata. Knows no weights and no prompt formats.
+"""Text to token ids and back, wired over `tokenizers`, and its reading from GGUF. Knows no weights and no prompts.
 
 The user's text never becomes a control token, whatever it spells: control tokens are left out of the splitter, and
 are reached by name only.
@@ -17,7 +17,8 @@ from model.checkpoint.gguf import GgufFile, Value
 from model.errors import CheckpointError, RequestError
 
 _CONTROL = 3  # ggml's `llama_token_type`
-_END_NAMES = ("<|endoftext|>", "<|im_end|>", "</s>", "<|end_of_text|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<EOT>")
+END_NAMES = ("<|endoftext|>", "<|im_end|>", "</s>", "<|end_of_text|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<EOT>")
+"""What the field calls tokens at which generation ends."""
 
 
 def _byte_level() -> pre_tokenizers.PreTokenizer:
@@ -37,22 +38,43 @@ _PRE_TOKENIZERS: dict[str, Callable[[], pre_tokenizers.PreTokenizer]] = {
 """By `tokenizer.ggml.pre` (llama.cpp's `llama-vocab.cpp`)."""
 
 
+def byte_level_piece(token: str) -> bytes:
+    """The bytes of a token that is spelled in GPT-2's letters for bytes."""
+    return bytes(BYTE_OF_LETTER[letter] for letter in token)
+
+
+def sentencepiece_piece(token: str) -> bytes:
+    """The bytes of a token in SentencePiece's spelling: ▁ is a blank, <0x0A> a byte."""
+    if len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
+        return bytes.fromhex(token[3:5])
+    return token.replace("▁", " ").encode()
+
+
+_BARE_AFTER = frozenset({"[SUFFIX]", "▁<SUF>"})
+"""Behind these a SentencePiece text gets no blank before it (mistral-common's and CodeLlama's FIM encoding)."""
+
+
 class Tokenizer:
-    """A byte-level BPE tokenizer.
+    """A BPE tokenizer.
 
     `vocabulary` maps every token's name to its id, control tokens included. `end_ids` are the tokens at which
     generation ends. `bos_id` is set where the checkpoint wants a beginning-of-sequence token before every prompt.
+    `bpe` encodes text; it must know no control tokens. `bare_bpe` does so without the blank that SentencePiece puts
+    before a text. `piece` gives the bytes of a token as the vocabulary spells it; tokens in `literal_ids` are spelled
+    as they are.
     """
 
     def __init__(
         self,
         *,
         tokens: list[str],
-        merges: list[tuple[str, str]],
+        bpe: Bpe,
         control_ids: frozenset[int],
         end_ids: frozenset[int],
         bos_id: int | None,
-        pre_tokenizer: pre_tokenizers.PreTokenizer,
+        bare_bpe: Bpe | None = None,
+        piece: Callable[[str], bytes] = byte_level_piece,
+        literal_ids: frozenset[int] = frozenset(),
     ) -> None:
         vocabulary = {token: index for index, token in enumerate(tokens)}
         self.vocabulary: Mapping[str, int] = MappingProxyType(vocabulary)
@@ -60,17 +82,23 @@ class Tokenizer:
         self.end_ids = end_ids
         self.bos_id = bos_id
         self._tokens = tokens
-        self._bpe = Bpe(models.BPE(vocab=vocabulary, merges=merges))
-        self._bpe.pre_tokenizer = pre_tokenizer
+        self._bpe = bpe
+        self._bare_bpe = bare_bpe or bpe
+        self._piece = piece
+        self._literal_ids = literal_ids
 
     def __len__(self) -> int:
         return len(self._tokens)
 
-    def encode(self, text: str) -> list[int]:
-        """Ids of the user's text: no control tokens. Lone surrogates, which no encoding can carry, become U+FFFD."""
+    def encode(self, text: str, *, bare: bool = False) -> list[int]:
+        """Ids of the user's text: no control tokens. Lone surrogates, which no encoding can carry, become U+FFFD.
+
+        With `bare`, a SentencePiece vocabulary puts no blank before the text.
+        """
         if not text.isascii():
             text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        ids: list[int] = self._bpe.encode(text, add_special_tokens=False).ids
+        bpe = self._bare_bpe if bare else self._bpe
+        ids: list[int] = bpe.encode(text, add_special_tokens=False).ids
         return ids
 
     def encode_prompt(self, prompt: Prompt) -> list[int]:
@@ -78,13 +106,16 @@ class Tokenizer:
         if isinstance(prompt, str):
             prompt = (Segment(prompt),)
         ids: list[int] = []
+        before = ""
         for part in prompt:
             if isinstance(part, int):
                 ids.append(self._checked(part))
             elif part.special:
                 ids.append(self.special_id(part.text))
+                before = part.text
             else:
-                ids += self.encode(part.text)
+                ids += self.encode(part.text, bare=before in _BARE_AFTER)
+                before = ""
         given_as_ids = bool(prompt) and isinstance(prompt[0], int)
         if self.bos_id is not None and not given_as_ids and ids[:1] != [self.bos_id]:
             ids.insert(0, self.bos_id)
@@ -107,7 +138,8 @@ class Tokenizer:
         """The bytes that a token stands for; none for control tokens and padding rows of the embedding."""
         if token_id in self.control_ids or token_id >= len(self._tokens):
             return b""
-        return bytes(BYTE_OF_LETTER[letter] for letter in self._tokens[token_id])
+        token = self._tokens[token_id]
+        return token.encode() if token_id in self._literal_ids else self._piece(token)
 
     def text(self, token_id: int) -> str:
         """A token for people: a control token's name, else its text, with U+FFFD for parts of characters."""
@@ -143,23 +175,25 @@ def read_tokenizer(file: GgufFile) -> Tokenizer:
         raise _damaged(file, "tokenizer.ggml.merges")
     control_ids = frozenset(index for index, token_kind in enumerate(kinds) if token_kind == _CONTROL)
     bos_id = _token_id(file, "bos") if file.metadata.get("tokenizer.ggml.add_bos_token") else None
+    vocabulary = {token: index for index, token in enumerate(tokens)}
     try:
-        return Tokenizer(
-            tokens=tokens,
-            merges=[(first, second) for first, second in pairs],
-            control_ids=control_ids,
-            end_ids=_end_ids(file, tokens, control_ids),
-            bos_id=bos_id,
-            pre_tokenizer=_PRE_TOKENIZERS[str(pre)](),
-        )
+        bpe = Bpe(models.BPE(vocab=vocabulary, merges=[(first, second) for first, second in pairs]))
     except Exception as error:  # `tokenizers` raises bare Exception for merges outside the vocabulary
         raise _damaged(file, "tokenizer.ggml.merges") from error
+    bpe.pre_tokenizer = _PRE_TOKENIZERS[str(pre)]()
+    return Tokenizer(
+        tokens=tokens,
+        bpe=bpe,
+        control_ids=control_ids,
+        end_ids=_end_ids(file, tokens, control_ids),
+        bos_id=bos_id,
+    )
 
 
 def _end_ids(file: GgufFile, tokens: list[str], control_ids: frozenset[int]) -> frozenset[int]:
     """Ends that the file names, and control tokens that are ends under the names the field gives them."""
     named = {_token_id(file, role) for role in ("eos", "eot", "eom")} - {None}
-    known = {index for index in control_ids if tokens[index] in _END_NAMES}
+    known = {index for index in control_ids if tokens[index] in END_NAMES}
     return frozenset(index for index in named | known if index is not None)
 
 

@@ -169,7 +169,7 @@ def test_shards_that_are_missing_or_outside_are_refused(tmp_path: Path) -> None:
     index = folder / "model.safetensors.index.json"
     whole = json.loads(index.read_text())
     index.write_text(json.dumps({"weight_map": {"a": "../many/config.json"}}))
-    with pytest.raises(CheckpointError, match="config.json"):
+    with pytest.raises(CheckpointError, match=r"config\.json"):
         HuggingFaceCheckpoint(folder)
     index.write_text("{}")
     with pytest.raises(CheckpointError, match="damaged"):

@@ -1,0 +1,81 @@
+"""Every architecture with a cache: whole, in chunks and token by token the same as without one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from model.cached_decoder import CachedDecoder, ModuleHead
+from model.checkpoint.decoder import fill_decoder
+from model.checkpoint.huggingface import HuggingFaceCheckpoint
+from model.config import LatentConfig, ModelConfig
+from model.decoder import Decoder
+from model.errors import CheckpointError
+from model.kv_cache import KvCache
+from tests.model.tiny_hf import CASES, VOCABULARY, write_hf
+
+IDS: list[int] = torch.randint(0, VOCABULARY, (40,), generator=torch.Generator().manual_seed(2)).tolist()
+
+
+@pytest.fixture(scope="module", params=CASES)
+def decoder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Decoder:
+    folder = write_hf(tmp_path_factory.mktemp("hf") / request.param, CASES[request.param])
+    checkpoint = HuggingFaceCheckpoint(folder)
+    return fill_decoder(checkpoint.config, checkpoint.weights())
+
+
+def _hidden(cached: CachedDecoder, cache: KvCache, chunks: list[int]) -> Tensor:
+    return torch.cat([cached.forward(IDS[len(cache.tokens) :][:size], cache, last_only=False) for size in chunks])
+
+
+@pytest.mark.parametrize("chunks", [[40], [1] * 40, [7, 1, 1, 20, 11]], ids=str)
+def test_any_chunking_equals_the_reference(chunks: list[int], decoder: Decoder) -> None:
+    cached = CachedDecoder(decoder)
+    cache = KvCache(cached.kv_shape)
+    with torch.no_grad():
+        expected = decoder(torch.tensor([IDS]))[0]
+    torch.testing.assert_close(_hidden(cached, cache, chunks), expected, rtol=0, atol=1e-4)
+    assert cache.tokens == IDS
+
+
+def test_a_truncated_cache_is_continued_as_if_it_were_new(decoder: Decoder) -> None:
+    cached = CachedDecoder(decoder)
+    cache = KvCache(cached.kv_shape)
+    with torch.no_grad():
+        expected = decoder(torch.tensor([IDS]))[0, 20:]
+    cached.forward(IDS[:20] + [3] * 10, cache)
+    cache.truncate(20)
+    torch.testing.assert_close(_hidden(cached, cache, [5, 15]), expected, rtol=0, atol=1e-4)
+
+
+def test_logits_of_the_last_token_are_the_references(decoder: Decoder) -> None:
+    cached = CachedDecoder(decoder)
+    with torch.no_grad():
+        expected = decoder.head(decoder(torch.tensor([IDS])))[0]
+    hidden = cached.forward(IDS, KvCache(cached.kv_shape))
+    torch.testing.assert_close(ModuleHead(decoder)(hidden), expected[-1:], rtol=1e-4, atol=1e-3)
+
+
+def _latent_config(decoder: Decoder) -> LatentConfig | None:
+    return decoder.config.layers[0].attention.latent
+
+
+def test_latent_attention_keeps_one_short_vector_a_token(decoder: Decoder) -> None:
+    latent, shape = _latent_config(decoder), CachedDecoder(decoder).kv_shape
+    attention = decoder.config.layers[0].attention
+    numbers = attention.kv_heads * attention.head_dim * 2 if latent is None else latent.rank + latent.rope_dim
+    assert shape.bytes_per_token == len(decoder.config.layers) * numbers * 4
+
+
+def test_layers_with_different_caches_are_refused(tmp_path: Path) -> None:
+    checkpoint = HuggingFaceCheckpoint(write_hf(tmp_path / "tiny", CASES["llama-2"]))
+    first, *rest = checkpoint.config.layers
+    odd = replace(first, attention=replace(first.attention, kv_heads=4))
+    config: ModelConfig = replace(checkpoint.config, layers=(odd, *rest))
+    with pytest.raises(CheckpointError, match="different shapes") as caught:
+        CachedDecoder(Decoder(config))
+    assert caught.value.hint
