@@ -31,8 +31,9 @@ SECRET_FILES = (
 SKIPPED_FOLDERS = frozenset(
     {
         ".git", ".hg", ".svn", ".jj", "node_modules", "bower_components", "__pycache__", ".venv", "venv", ".tox",
-        ".nox", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", ".gradle", ".idea", ".vscode", ".terraform",
-        ".ssh", ".gnupg", ".aws", ".azure", ".kube", ".next", ".nuxt", ".svelte-kit", ".parcel-cache", ".cache", "htmlcov",
+        ".nox", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", ".gradle", ".idea", ".vscode",
+        ".terraform", ".ssh", ".gnupg", ".aws", ".azure", ".kube", ".next", ".nuxt", ".svelte-kit",
+        ".parcel-cache", ".cache", "htmlcov",
     }
 )  # fmt: skip
 _GENERATED_NAMES = re.compile(

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from completion.context.facts import Definition, Facts, Import
 from completion.context.words import CHUNK_LINES, chunks, spaced
@@ -93,7 +92,7 @@ class Store:
     def close(self) -> None:
         self._db.close()
 
-    def stop_after(self, steps: int, is_late: Any) -> None:
+    def stop_after(self, steps: int, is_late: Callable[[], bool]) -> None:
         """Call `is_late` every `steps` steps of SQLite's machine; a query ends with an error once it returns true."""
         self._db.set_progress_handler(is_late, steps)
 

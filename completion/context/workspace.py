@@ -1,0 +1,196 @@
+"""Repository context on the event loop: retrievers for all roots on one thread, indexers in processes of their own.
+
+Nothing is opened, imported or started before the first question that can use an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from completion.api import CompletionRequest
+
+if TYPE_CHECKING:
+    from completion.context.indexer_process import IndexerProcess
+    from completion.context.rank import Budget
+    from completion.context.retriever import Retriever, Snippet
+
+logger = logging.getLogger(__name__)
+
+_ABSORB_MS = 5.0
+"""How long one question may spend on other buffers that changed since the last."""
+_RECENT = 8
+_FIRST_WAIT_S = 2.0
+"""A root that nobody named before (a single question from the command line) is given this long to be indexed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    text: str
+    language_id: str | None
+
+
+class Workspace:
+    """The context of one client's roots. All methods are called on the event loop; none of them blocks it."""
+
+    def __init__(self, *, index: bool = True, notice: Callable[[str], None] = logger.warning) -> None:
+        """`index`: keep indexes on disk; without, only the editor's buffers are known. `notice`: told on a thread."""
+        self._index = index
+        self._notice = notice
+        self._thread: ThreadPoolExecutor | None = None
+        self._named: set[str] = set()
+        self._retrievers: dict[str, Retriever] = {}
+        self._indexers: dict[str, IndexerProcess] = {}
+        self._changes: dict[tuple[str, str], _Change] = {}
+        self._seen: dict[tuple[str, str], str] = {}
+
+    def set_roots(self, roots: Sequence[str]) -> None:
+        """The workspace's roots, as absolute paths. What belongs to others is let go."""
+        self._named = set(roots)
+        for root in [root for root in self._retrievers if root not in self._named]:
+            self._submit(self._close, root)
+
+    def document_changed(self, root: str | None, path: str, text: str, language_id: str | None) -> None:
+        """A buffer was opened or changed: from now on it stands for the file."""
+        if root is not None:
+            self._changes[root, path] = _Change(text, language_id)
+
+    def document_saved(self, root: str | None, path: str) -> None:
+        """A file was saved: have it indexed at once."""
+        if root in self._indexers:
+            self._submit(self._indexers[root].changed, [path])
+
+    def document_closed(self, root: str | None, path: str) -> None:
+        """A buffer was closed: the file on disk stands for itself again."""
+        if root is None:
+            return
+        self._changes.pop((root, path), None)
+        self._seen.pop((root, path), None)
+        if root in self._retrievers:
+            self._submit(self._retrievers[root].forget, path)
+
+    async def snippets(self, request: CompletionRequest, budget: Budget) -> tuple[Snippet, ...]:
+        """What to show at a cursor; nothing for a file outside of all roots."""
+        if request.root is None:
+            return ()
+        loop = asyncio.get_running_loop()
+        if request.root not in self._retrievers:
+            indexer = await loop.run_in_executor(self._pool(), self._open, request.root)
+            if indexer is not None and request.root not in self._named:
+                await loop.run_in_executor(None, indexer.ready.wait, _FIRST_WAIT_S)
+        return await loop.run_in_executor(self._pool(), self._answer, request, budget)
+
+    async def aclose(self) -> None:
+        """End the indexers and the thread. Can be called again."""
+        pool, self._thread = self._thread, None
+        if pool is not None:
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(pool, self._close_all)
+            pool.shutdown(wait=False)
+
+    def _pool(self) -> ThreadPoolExecutor:
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tersely-context")
+        return self._thread
+
+    def _submit(self, work: Callable[..., object], *arguments: object) -> None:
+        self._pool().submit(work, *arguments).add_done_callback(_log_failure)
+
+    # On the thread.
+
+    def _open(self, root: str) -> IndexerProcess | None:
+        from completion.context.index import index_file
+        from completion.context.indexer_process import IndexerProcess
+        from completion.context.library import Library
+        from completion.context.retriever import Retriever
+
+        if root in self._retrievers:
+            return self._indexers.get(root)
+        folder = Path(root)
+        file = index_file(folder) if self._index and _is_project(folder) else None
+        self._retrievers[root] = Retriever(Library(file))
+        if file is None:
+            return None
+        try:
+            indexer = IndexerProcess(folder, file, notice=self._notice)
+        except OSError as error:
+            self._notice(f"{root} cannot be indexed ({error}); suggestions do without its other files.")
+            return None
+        self._indexers[root] = indexer
+        return indexer
+
+    def _answer(self, request: CompletionRequest, budget: Budget) -> tuple[Snippet, ...]:
+        assert request.root is not None
+        retriever = self._retrievers.get(request.root)
+        if retriever is None:
+            return ()  # the root was let go meanwhile
+        self._absorb(request)
+        return retriever.snippets(request, budget)
+
+    def _absorb(self, request: CompletionRequest) -> None:
+        """Take buffers in as far as the time allows. The one at the cursor comes with the request itself."""
+        from completion.language import detect
+
+        until_s = time.perf_counter() + _ABSORB_MS / 1000
+        for key, change in list(self._changes.items()):
+            root, path = key
+            retriever = self._retrievers.get(root)
+            if retriever is None or time.perf_counter() > until_s:
+                continue
+            self._changes.pop(key, None)
+            line = _first_difference(self._seen.get(key), change.text)
+            self._seen[key] = change.text
+            recent = retriever.recent
+            if line is None:
+                recent.viewed = [path, *(one for one in recent.viewed if one != path)][:_RECENT]
+            else:
+                recent.edited = [(path, line), *(one for one in recent.edited if one[0] != path)][:_RECENT]
+            if path != request.path:
+                language = detect(language_id=change.language_id, path=path, text=change.text).id
+                retriever.library.put(path, change.text, language)
+
+    def _close(self, root: str) -> None:
+        retriever = self._retrievers.pop(root, None)
+        indexer = self._indexers.pop(root, None)
+        if retriever is not None:
+            retriever.library.close()
+        if indexer is not None:
+            indexer.close()
+
+    def _close_all(self) -> None:
+        for root in list(self._retrievers):
+            self._close(root)
+
+
+def _is_project(root: Path) -> bool:
+    """A home folder or a whole disk is no project: it is not indexed."""
+    resolved = root.resolve()
+    return resolved.is_dir() and resolved != Path.home().resolve() and resolved.parent != resolved
+
+
+def _first_difference(old: str | None, new: str) -> int | None:
+    """The line, from 1, of the first character in which two texts differ; None where there is no older text."""
+    if old is None or old == new:
+        return None
+    low, high = 0, min(len(old), len(new))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if old[:middle] == new[:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return new.count("\n", 0, low) + 1
+
+
+def _log_failure(done: object) -> None:
+    from concurrent.futures import Future
+
+    assert isinstance(done, Future)
+    if (error := done.exception()) is not None:
+        logger.error("Context work failed", exc_info=error)
