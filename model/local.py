@@ -14,18 +14,19 @@ import psutil
 import torch
 
 from model.api import Chunk, GenerateRequest, ModelInfo
-from model.checkpoint.gguf import GgufFile
-from model.errors import EngineError, EngineUnavailableError, RequestError
+from model.cached_decoder import Loaded
+from model.errors import EngineError, EngineUnavailableError, RequestError, UsageError
 from model.fim import FORMATS, detect
-from model.load import Served, load_served, pick_dtype, pick_quantize
+from model.load import pick_dtype, pick_quantize
 from model.merge import AdapterMerge
+from model.open_model import open_model
 from model.prefix_cache import PrefixCache
 from model.runner import CHUNK_TOKENS, Runner
 from model.sampler import Choice
 from model.scheduler import Scheduler
 from model.sequence import Sequence
 from model.threads import free_cores
-from model.tokenizer import Tokenizer, read_tokenizer
+from model.tokenizer import Tokenizer
 from model.train.adapter import load_adapter
 
 _RUNNING = 4
@@ -41,12 +42,12 @@ class LocalEngine:
 
     All computing happens in one thread, whose step is `schedule → run → postprocess`. Any event loop may ask.
     With `drafts`, greedy text comes several tokens at a time where it repeats what stands before it; the tokens are
-    the same, so it is done only where the model's kernels are (`Served.rows_agree`).
+    the same, so it is done only where the model's kernels are (`Loaded.rows_agree`).
     """
 
     def __init__(
         self,
-        served: Served,
+        served: Loaded,
         tokenizer: Tokenizer,
         *,
         name: str,
@@ -96,7 +97,8 @@ class LocalEngine:
         name: str | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> Self:
-        """Load a GGUF checkpoint; blocks for about two seconds a 100 MB, so call it from a thread of its own.
+        """Load a GGUF file, or a folder in HF's or Mistral's layout. Blocks for about two seconds a 100 MB, so call it
+        from a thread of its own.
 
         `dtype`: auto, float32, bfloat16. `quantize`: auto, none, int8, int4. `threads` None: the free cores.
         `progress` gets the fraction done, 0 … 1, and may raise to stop. Raises `ModelError`, and `UsageError` for
@@ -105,21 +107,15 @@ class LocalEngine:
         count = threads or free_cores()
         torch.set_num_threads(count)
         merge, family = (None, None) if adapter is None else _read_adapter(adapter, base=path)
-        with GgufFile(path) as file:
-            tokenizer = read_tokenizer(file)
-            served = load_served(
-                file,
-                dtype=pick_dtype(dtype),
-                quantize=pick_quantize(quantize),
-                transform=merge,
-                progress=progress,
-            )
+        served, tokenizer = open_model(
+            path, dtype=pick_dtype(dtype), quantize=pick_quantize(quantize), transform=merge, progress=progress
+        )
         if merge is not None:
             merge.check_complete()
         return cls(
             served,
             tokenizer,
-            name=name or path.stem,
+            name=name or (path.name if path.is_dir() else path.stem),
             threads=count,
             fim_family=family,
             context_tokens=context_tokens,
@@ -251,6 +247,8 @@ class LocalEngine:
 
 def _read_adapter(path: Path, *, base: Path) -> tuple[AdapterMerge, str]:
     """An adapter, checked to be for this base, and the FIM family that it taught."""
+    if base.is_dir():
+        raise UsageError("An adapter goes with a GGUF base.", hint="Leave the adapter out for this model.")
     adapter = load_adapter(path)
     with base.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()

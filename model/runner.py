@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 
+from model.cached_decoder import ServesTokens
 from model.drafts import Drafter, StepCosts
 from model.few_tokens import FEW_TOKENS
 from model.head import CANDIDATES, FEW_CANDIDATES, Head
 from model.prefix_cache import PrefixCache
 from model.sampler import Choice
 from model.sequence import Sequence
-from model.serving import ServingDecoder
 
 CHUNK_TOKENS = 128
 """A prompt is computed in such pieces: others may overtake, and cancellation takes effect, between them."""
@@ -25,7 +25,7 @@ class Runner:
 
     def __init__(
         self,
-        decoder: ServingDecoder,
+        decoder: ServesTokens,
         head: Head,
         prefixes: PrefixCache,
         *,

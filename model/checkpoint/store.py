@@ -56,7 +56,11 @@ def read_weights(
                 f"The {len(source.names)} tensors of {store.name} from {source.names[0]!r} on have different shapes.",
                 hint="The files are not of one model; fetch it again.",
             )
-        weight = source.convert([store.read(name) for name in source.names])
+        try:
+            weight = source.convert([store.read(name) for name in source.names])
+        except RuntimeError as error:  # torch's word for numbers that cannot be laid out so
+            found = store.tensors[source.names[0]].shape
+            raise _wrong_shape(store, source.names[0], found, shapes[ours]) from error
         if tuple(weight.shape) != shapes[ours]:
             raise _wrong_shape(store, source.names[0], tuple(weight.shape), shapes[ours])
         yield ours, weight.contiguous()
@@ -87,7 +91,7 @@ def check(store: Store, sources: Sources, shapes: Shapes, *, ignored: tuple[str,
 
 def _wrong_shape(store: Store, name: str, found: tuple[int, ...], expected: tuple[int, ...]) -> CheckpointError:
     return CheckpointError(
-        f"Tensor {name!r} of {store.name} has shape {found}, not {expected}.",
+        f"Tensor {name!r} of {store.name} has shape {found}, which does not fit a weight of shape {expected}.",
         hint="The configuration and the weights are not of one model; fetch both again.",
     )
 

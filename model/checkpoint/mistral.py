@@ -1,0 +1,154 @@
+"""A folder as Mistral publishes it: `params.json`, and `consolidated*` in safetensors or pickled.
+
+Dense models and mixtures; of these, both ways in which experts were stored. Query and key rows are in interleaved
+rotary order and are put in half-split order here. Source: `mistral-inference`, `transformer.py` and `moe.py`.
+
+Legend: X experts, I intermediate, D hidden.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from torch import Tensor
+
+from model.architectures.settings import Settings
+from model.architectures.sources import Source, Sources, experts, only
+from model.checkpoint.checkpoint import Checkpoint, read_json
+from model.checkpoint.llama import half_split_rows
+from model.checkpoint.pickled import PickleStore
+from model.checkpoint.safetensors import SafetensorsStore
+from model.checkpoint.store import Store
+from model.config import (
+    AttentionConfig,
+    LayerConfig,
+    MlpConfig,
+    ModelConfig,
+    NormConfig,
+    RopeConfig,
+    RouterConfig,
+)
+from model.errors import CheckpointError
+
+_CONTEXT_TOKENS = 32768
+"""What the files without the key were trained for."""
+
+
+class MistralCheckpoint(Checkpoint):
+    """Raises `CheckpointError` for what is damaged, incomplete or not supported."""
+
+    def __init__(self, folder: Path) -> None:
+        config = _configure(Settings(read_json(folder / "params.json"), f"{folder.name}/params.json"))
+        store = _store(folder)
+        fused = "layers.0.block_sparse_moe.w1" in store.tensors
+        super().__init__(folder, config, store=store, sources=_sources(config, fused=fused))
+
+
+def _store(folder: Path) -> Store:
+    files = sorted(folder.glob("consolidated*.safetensors"))
+    if files:
+        return SafetensorsStore(files, name=folder.name)
+    files = sorted(folder.glob("consolidated*.pth"))
+    if not files:
+        raise CheckpointError(
+            f"{folder.name} has a params.json but no consolidated weights.", hint="Fetch the rest of the model."
+        )
+    return PickleStore(files, name=folder.name)
+
+
+def _configure(settings: Settings) -> ModelConfig:
+    settings.require("model_type", "transformer")
+    for unknown in ("vision_encoder", "yarn", "quantization", "llama_4_scaling"):
+        settings.require(unknown)
+    norm = NormConfig(epsilon=settings.number("norm_eps"))
+    layer = LayerConfig(norm=norm, attention=_attention(settings), mlp=_mlp(settings))
+    layers = settings.integer("n_layers")
+    if layers == 0:
+        raise settings.wrong("n_layers")
+    mixture = layer.mlp.router is not None
+    trained = settings.integer("max_seq_len", settings.integer("max_position_embeddings", _CONTEXT_TOKENS))
+    return ModelConfig(
+        architecture="mixtral" if mixture else "mistral",
+        hidden=settings.integer("dim"),
+        vocabulary=settings.integer("vocab_size"),
+        context_tokens=trained,
+        layers=(layer,) * layers,
+        norm=norm,
+        tied_embeddings=settings.flag("tied_embeddings", False),
+    )
+
+
+def _attention(settings: Settings) -> AttentionConfig:
+    heads, head_dim = settings.integer("n_heads"), settings.integer("head_dim")
+    kv_heads = settings.integer("n_kv_heads", heads)
+    if not kv_heads or heads % kv_heads:
+        raise settings.wrong("n_kv_heads")
+    window = settings.optional_integer("sliding_window")
+    # The first models do not say; those with a window turn faster.
+    base = settings.number("rope_theta", 1e6 if window is None else 1e4)
+    return AttentionConfig(
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=head_dim,
+        rope=RopeConfig(base=base, dimensions=head_dim),
+        window=window,
+    )
+
+
+def _mlp(settings: Settings) -> MlpConfig:
+    moe, router = settings.section("moe"), None
+    if moe is not None:
+        router = RouterConfig(
+            experts=moe.integer("num_experts"), chosen=moe.integer("num_experts_per_tok"), normalize=True
+        )
+    return MlpConfig(intermediate=settings.integer("hidden_dim"), router=router)
+
+
+def _sources(config: ModelConfig, *, fused: bool) -> Sources:
+    found: Sources = {"embedding.weight": Source(("tok_embeddings.weight",))}
+    for index, layer in enumerate(config.layers):
+        part = _layer(layer, fused=fused)
+        found |= {f"layers.{index}.{ours}": source.under(f"layers.{index}.") for ours, source in part.items()}
+    found["norm.weight"] = Source(("norm.weight",))
+    return found if config.tied_embeddings else found | {"lm_head.weight": Source(("output.weight",))}
+
+
+def _layer(config: LayerConfig, *, fused: bool) -> Sources:
+    turn = _turned(config.attention.head_dim)
+    found = {
+        "attention_norm.weight": Source(("attention_norm.weight",)),
+        "attention.q_proj.weight": Source(("attention.wq.weight",), turn),
+        "attention.k_proj.weight": Source(("attention.wk.weight",), turn),
+        "attention.v_proj.weight": Source(("attention.wv.weight",)),
+        "attention.o_proj.weight": Source(("attention.wo.weight",)),
+        "mlp_norm.weight": Source(("ffn_norm.weight",)),
+    }
+    router = config.mlp.router
+    if router is None:
+        return found | {
+            "mlp.gate_proj.weight": Source(("feed_forward.w1.weight",)),
+            "mlp.up_proj.weight": Source(("feed_forward.w3.weight",)),
+            "mlp.down_proj.weight": Source(("feed_forward.w2.weight",)),
+        }
+    if fused:
+        cut = partial(_cut, count=router.experts)
+        return found | {
+            "mlp.router.weight": Source(("block_sparse_moe.gate.weight",)),
+            "mlp.gate_proj": Source(("block_sparse_moe.w1",), cut),
+            "mlp.up_proj": Source(("block_sparse_moe.w3",), cut),
+            "mlp.down_proj": Source(("block_sparse_moe.w2",), lambda tensors: cut(tensors).transpose(1, 2)),
+        }
+    routed = experts(router.experts, "feed_forward.experts", gate="w1", up="w3", down="w2")
+    return found | {"mlp.router.weight": Source(("feed_forward.gate.weight",))} | routed
+
+
+def _turned(head_dim: int) -> Callable[[list[Tensor]], Tensor]:
+    return lambda tensors: half_split_rows(only(tensors), head_dim)
+
+
+def _cut(tensors: list[Tensor], *, count: int) -> Tensor:
+    """[X · I, D] to [X, I, D]."""
+    stored = only(tensors)
+    return stored.view(count, -1, stored.shape[-1])

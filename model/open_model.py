@@ -1,0 +1,75 @@
+"""From a path to a model that serves: which reader opens it, and which decoder computes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from model.cached_decoder import CachedDecoder, Loaded, ModuleHead
+from model.checkpoint.decoder import fill_decoder
+from model.checkpoint.folder import open_folder
+from model.checkpoint.gguf import GgufFile
+from model.config import ModelConfig
+from model.errors import UsageError
+from model.load import Quantize, WeightTransform, load_served
+from model.tokenizer import Tokenizer, read_tokenizer
+from model.tokenizer_folder import read_folder_tokenizer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModules:
+    """A model that the reference modules compute."""
+
+    decoder: CachedDecoder
+    head: ModuleHead
+    config: ModelConfig
+    parameters: int
+    quantization: str = "none"
+    rows_agree: bool = False
+
+
+def open_model(
+    path: Path,
+    *,
+    dtype: torch.dtype,
+    quantize: Quantize,
+    transform: WeightTransform | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> tuple[Loaded, Tokenizer]:
+    """A GGUF file through packed weights, a folder through the reference modules. `transform` is for GGUF files alone.
+
+    Raises `CheckpointError`; `UsageError` for options that a folder does not have.
+    """
+    if path.is_dir():
+        return _open_folder(path, dtype=dtype, quantize=quantize, progress=progress)
+    with GgufFile(path) as file:
+        tokenizer = read_tokenizer(file)
+        return load_served(file, dtype=dtype, quantize=quantize, transform=transform, progress=progress), tokenizer
+
+
+def _open_folder(
+    path: Path,
+    *,
+    dtype: torch.dtype,
+    quantize: Quantize,
+    progress: Callable[[float], None] | None,
+) -> tuple[Loaded, Tokenizer]:
+    if quantize not in (Quantize.AUTO, Quantize.NONE):
+        raise UsageError(
+            f"A folder of safetensors is not quantized to {quantize} at load yet.",
+            hint="Leave quantize at auto, or use a GGUF of the model.",
+        )
+    checkpoint = open_folder(path)
+    checkpoint.check()
+    tokenizer = read_folder_tokenizer(path)
+    decoder = fill_decoder(checkpoint.config, checkpoint.weights(), dtype=dtype, progress=progress)
+    loaded = LoadedModules(
+        decoder=CachedDecoder(decoder),
+        head=ModuleHead(decoder),
+        config=checkpoint.config,
+        parameters=checkpoint.parameters,
+    )
+    return loaded, tokenizer

@@ -1,0 +1,132 @@
+"""Mistral's own format against HF on the same weights, and damage refused by name."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from model.checkpoint.decoder import fill_decoder
+from model.checkpoint.mistral import MistralCheckpoint
+from model.errors import CheckpointError
+from tests.model.mistral_format import write_mistral
+from tests.model.tiny_hf import CASES, VOCABULARY, hf_model, write_hf
+
+
+@pytest.mark.parametrize(
+    ("case", "fused"),
+    [("mistral-7b-v0.1", False), ("mistral-nemo", False), ("mixtral", False), ("mixtral", True)],
+)
+@pytest.mark.parametrize("pickled", [False, True])
+def test_logits_equal_hf(case: str, fused: bool, pickled: bool, tmp_path: Path) -> None:
+    source = write_hf(tmp_path / "hf", CASES[case])
+    checkpoint = MistralCheckpoint(write_mistral(source, tmp_path / "mistral", pickled=pickled, fused=fused))
+    decoder = fill_decoder(checkpoint.config, checkpoint.weights())
+    ids = torch.randint(0, VOCABULARY, (2, 40), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        theirs = hf_model(source)(ids).logits
+        ours = decoder.head(decoder(ids))
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4 * float(theirs.abs().max()))
+    assert checkpoint.parameters == sum(weight.numel() for weight in decoder.parameters())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_mistral(write_hf(tmp_path / "hf", CASES["mixtral"]), tmp_path / "mistral")
+
+
+@pytest.fixture
+def pickled(tmp_path: Path) -> Path:
+    folder = write_mistral(write_hf(tmp_path / "hf", CASES["mistral-nemo"]), tmp_path / "mistral", pickled=True)
+    return folder / "consolidated.00.pth"
+
+
+def _edit(folder: Path, **changes: object) -> None:
+    path = folder / "params.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dim": None}, "None for dim"),
+        ({"n_kv_heads": 3}, "3 for n_kv_heads"),
+        ({"n_layers": 0}, "0 for n_layers"),
+        ({"model_type": "mamba"}, "model_type 'mamba'"),
+        ({"vision_encoder": {"hidden_size": 1}}, "vision_encoder"),
+        ({"yarn": {"factor": 4}}, "yarn"),
+        ({"moe": {"num_experts": 8}}, "num_experts_per_tok"),
+        ({"moe": 8}, "8 for moe"),
+    ],
+)
+def test_a_configuration_that_cannot_be_computed_is_refused(
+    changes: dict[str, object], message: str, folder: Path
+) -> None:
+    _edit(folder, **changes)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        MistralCheckpoint(folder)
+    assert caught.value.hint
+
+
+def test_weights_that_do_not_fit_are_named(folder: Path) -> None:
+    path = folder / "consolidated.safetensors"
+    weights = load_file(path)
+    save_file({name: weight for name, weight in weights.items() if name != "layers.1.attention.wk.weight"}, path)
+    with pytest.raises(CheckpointError, match=r"missing layers\.1\.attention\.wk\.weight"):
+        MistralCheckpoint(folder).check()
+    save_file(weights | {"layers.1.attention.wk.weight": torch.zeros(20, 48)}, path)
+    with pytest.raises(CheckpointError, match=r"layers\.1\.attention\.wk\.weight.*shape \(20, 48\)"):
+        list(MistralCheckpoint(folder).weights())
+
+
+def test_the_first_models_have_a_rotary_base_by_their_window(folder: Path) -> None:
+    _edit(folder, rope_theta=None)
+    assert MistralCheckpoint(folder).config.layers[0].attention.rope.base == 1e6
+    _edit(folder, sliding_window=4096)
+    assert MistralCheckpoint(folder).config.layers[0].attention.rope.base == 1e4
+
+
+def test_a_folder_without_weights_is_refused(folder: Path) -> None:
+    (folder / "consolidated.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="no consolidated weights"):
+        MistralCheckpoint(folder)
+
+
+class _Command:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return print, ("code ran",)
+
+
+def test_a_pickle_with_code_is_refused_and_not_run(pickled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"norm.weight": _Command()}, pickled)
+    with pytest.raises(CheckpointError, match="would run code") as caught:
+        MistralCheckpoint(pickled.parent)
+    assert caught.value.hint
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("length", [0, 10, 1000, -2000])
+def test_a_truncated_pickle_is_refused(pickled: Path, length: int) -> None:
+    pickled.write_bytes(pickled.read_bytes()[:length])
+    with pytest.raises(CheckpointError, match=r"consolidated\.00\.pth"):
+        MistralCheckpoint(pickled.parent)
+
+
+def test_a_pickle_of_other_things_is_refused(pickled: Path) -> None:
+    torch.save([torch.zeros(2)], pickled)
+    with pytest.raises(CheckpointError, match="no table of tensors"):
+        MistralCheckpoint(pickled.parent)
+    pickled.write_bytes(pickle.dumps({"norm.weight": 1}))
+    with pytest.raises(CheckpointError):
+        MistralCheckpoint(pickled.parent)
+
+
+def test_weights_split_for_several_gpus_are_refused(pickled: Path) -> None:
+    (pickled.parent / "consolidated.01.pth").write_bytes(pickled.read_bytes())
+    with pytest.raises(CheckpointError, match="is in two files") as caught:
+        MistralCheckpoint(pickled.parent)
+    assert "joined" in caught.value.hint

@@ -1,0 +1,104 @@
+"""Folders of every architecture served by the in-process engine: greedy text, cached prefixes, the prompt's files."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer as Bpe
+from tokenizers import decoders, models, pre_tokenizers
+
+from model.api import Chunk, Engine, GenerateRequest, SamplingParams
+from model.errors import CheckpointError, UsageError
+from model.local import LocalEngine
+from tests.model.mistral_format import write_mistral
+from tests.model.tiny_hf import CASES, VOCABULARY, hf_model, write_hf
+
+PROMPT = tuple(range(3, 60, 2))
+
+
+def write_tokenizer(folder: Path) -> Path:
+    """A vocabulary of letters beside a tiny checkpoint: control tokens, then bytes in GPT-2's spelling."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())[: VOCABULARY - 6]
+    names = ["<pad>", "<s>", "</s>", "<fim_prefix>", "<fim_suffix>", "<fim_middle>", *alphabet]
+    bpe = Bpe(models.BPE(vocab={name: index for index, name in enumerate(names)}, merges=[]))
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    bpe.add_special_tokens(names[:6])
+    bpe.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+async def _last(engine: Engine, *, tokens: int = 12) -> tuple[list[int], Chunk]:
+    sampling = SamplingParams(max_tokens=tokens, ignore_eos=True, logprobs=0)
+    chunks = [chunk async for chunk in engine.generate(GenerateRequest(prompt=PROMPT, sampling=sampling))]
+    return [row.token_id for chunk in chunks for row in chunk.logprobs], chunks[-1]
+
+
+def _greedy_hf(folder: Path, *, tokens: int = 12) -> list[int]:
+    """One token after another, each from the whole text: no cache that could agree with ours in error."""
+    model, ids = hf_model(folder), list(PROMPT)
+    with torch.no_grad():
+        for _ in range(tokens):
+            ids.append(int(model(torch.tensor([ids])).logits[0, -1].argmax()))
+    return ids[len(PROMPT) :]
+
+
+@pytest.mark.parametrize("case", CASES)
+async def test_greedy_text_is_hfs_and_comes_again_from_the_cache(case: str, tmp_path: Path) -> None:
+    folder = write_tokenizer(write_hf(tmp_path / "tiny-1.5", CASES[case]))
+    engine = LocalEngine.load(folder, dtype="float32", threads=1)
+    try:
+        first, _ = await _last(engine)
+        again, last = await _last(engine)
+        info = await engine.info()
+    finally:
+        await engine.aclose()
+    assert first == again == _greedy_hf(folder)
+    assert last.usage is not None
+    assert last.usage.cached_tokens == len(PROMPT) - 1
+    assert (info.name, info.fim_family, info.quantization) == ("tiny-1.5", "starcoder", "none")
+
+
+async def test_mistrals_own_format_is_served_alike(tmp_path: Path) -> None:
+    source = write_tokenizer(write_hf(tmp_path / "hf", CASES["mixtral"]))
+    folder = write_mistral(source, tmp_path / "mistral")
+    shutil.copy(source / "tokenizer.json", folder)
+    engine = LocalEngine.load(folder, dtype="float32", threads=1)
+    try:
+        tokens, _ = await _last(engine)
+    finally:
+        await engine.aclose()
+    assert tokens == _greedy_hf(source)
+
+
+async def test_bfloat16_stays_close(tmp_path: Path) -> None:
+    folder = write_tokenizer(write_hf(tmp_path / "tiny", CASES["mixtral"]))
+    logprobs = []
+    for dtype in ("float32", "bfloat16"):
+        engine = LocalEngine.load(folder, dtype=dtype, threads=1)
+        sampling = SamplingParams(max_tokens=1, logprobs=1)
+        try:
+            chunks = [chunk async for chunk in engine.generate(GenerateRequest(prompt=PROMPT, sampling=sampling))]
+        finally:
+            await engine.aclose()
+        logprobs.append(chunks[0].logprobs[0])
+    assert logprobs[0].token_id == logprobs[1].token_id
+    assert logprobs[0].logprob == pytest.approx(logprobs[1].logprob, abs=0.1)
+
+
+def test_what_a_folder_cannot_do_yet_is_refused(tmp_path: Path) -> None:
+    folder = write_tokenizer(write_hf(tmp_path / "tiny", CASES["llama-2"]))
+    with pytest.raises(UsageError, match="not quantized to int4") as caught:
+        LocalEngine.load(folder, quantize="int4", threads=1)
+    assert caught.value.hint
+    with pytest.raises(UsageError, match="GGUF base"):
+        LocalEngine.load(folder, adapter=tmp_path / "none", threads=1)
+
+
+def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"neither a config\.json nor a params\.json") as caught:
+        LocalEngine.load(tmp_path, threads=1)
+    assert caught.value.hint
