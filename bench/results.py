@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -39,6 +40,11 @@ def save(name: str, figures: dict[str, Any]) -> Path:
     stamp = {"bench": name, "version": __version__, "date": datetime.now(UTC).date().isoformat()}
     path.write_text(json.dumps(stamp | {"machine": machine()} | figures, indent=1, ensure_ascii=False) + "\n")
     return path
+
+
+def sha256(path: Path) -> str:
+    """Of a file that was measured."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def percentile(values: list[float], share: float) -> float:

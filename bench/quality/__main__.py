@@ -1,111 +1,112 @@
 """One command for every quality figure of the model card: the tuned model beside its base, on the same questions.
 
-`python -m bench.quality` samples (under 30 minutes on two cores); `--full` asks everything. Fetches the held-out
-packages with pip and npm on the first run.
+`python -m bench.quality` samples (under 30 minutes on two cores); `--full` asks everything (hours); `--quick` asks
+for minutes, to compare checkpoints; `--tiny` asks a handful, to see that it works. Fetches the held-out packages with
+pip and npm on the first run.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
-import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from bench import results
 from bench.quality import measure
-from bench.quality.ask import Answer, ask_all
+from bench.quality.card import CARD, update
+from bench.quality.contender import Contender
 from bench.quality.plot import draw
 from bench.quality.tasks import HUMANEVAL, Task, held_out, humaneval
-from model.fim import NONE
 from model.hub import DEFAULT_MODEL, pull
-from model.local import LocalEngine
 from model.paths import cache_dir
+from model.threads import free_cores
+from model.train.adapter import load_adapter
 from model.train.collect import fetch_all
 from model.train.cuts import CutKind
+from model.train.start import shipped_adapter
 
 SEED = 7
-SAMPLED = {CutKind.LINE: 120, CutKind.BLOCK: 40, CutKind.EMPTY: 40}
-FULL = {CutKind.LINE: 1000, CutKind.BLOCK: 300, CutKind.EMPTY: 200}
-_SAMPLED_HUMANEVAL = 200
 
 
-async def contend(path: Path, adapter: Path | None, tasks: list[Task], *, threads: int) -> dict[str, Any]:
-    """All figures of one model."""
-    engine = await asyncio.to_thread(LocalEngine.load, path, adapter=adapter, threads=threads)
-    try:
-        coding = [task for task in tasks if task.kind == "humaneval"]
-        holes = [task for task in tasks if task.kind != "humaneval"]
-        began = time.monotonic()
-        lines = await ask_all(engine, coding, context=False)
-        found: dict[str, Any] = {"humaneval": await asyncio.to_thread(measure.pass_at_1, lines)}
-        found["floors"] = await asyncio.to_thread(measure.floors, lines)
-        without = await ask_all(engine, holes, context=False)
-        knows_snippets = (await engine.info()).fim_family != NONE
-        helped = [task for task in holes if knows_snippets and task.snippets and task.kind != "empty"]
-        given = {answer.task.name: answer for answer in await ask_all(engine, helped, context=True)}
-        with_context = [given.get(answer.task.name, answer) for answer in without]
-        counts = {task.reference: 0 for task in holes}
-        counted = await engine.count_tokens(tuple(counts))
-        counts = dict(zip(counts, counted, strict=True))
-        found["held_out"] = {
-            language: {
-                "without context": _held_out(_of(without, language), counts),
-                "with context": _held_out(_of(with_context, language), counts),
-            }
-            for language in sorted({task.language for task in holes})
-        }
-        found["held_out_with_snippets"] = len(helped)
-        filled = [answer for answer in without if answer.task.kind != "empty"]
-        found["calibration"] = {
-            "joint": measure.calibration(filled, lambda answer: answer.joint),
-            "mean": measure.calibration(filled, lambda answer: answer.confidence),
-        }
-        found["seconds"] = round(time.monotonic() - began)
-        return found
-    finally:
-        await engine.aclose()
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much to ask. `humaneval` None: all. `holes` are for each language."""
+
+    humaneval: int | None
+    holes: dict[CutKind, int]
 
 
-def _of(answers: list[Answer], language: str) -> list[Answer]:
-    return [answer for answer in answers if answer.task.language == language]
+SIZES = {
+    "tiny": Size(4, {CutKind.LINE: 3, CutKind.BLOCK: 1, CutKind.EMPTY: 2}),
+    "quick": Size(100, {CutKind.LINE: 40, CutKind.BLOCK: 10, CutKind.EMPTY: 20}),
+    "sampled": Size(300, {CutKind.LINE: 150, CutKind.BLOCK: 50, CutKind.EMPTY: 60}),
+    "full": Size(None, {CutKind.LINE: 1000, CutKind.BLOCK: 300, CutKind.EMPTY: 200}),
+}
 
 
-def _held_out(answers: list[Answer], counts: dict[str, int]) -> dict[str, Any]:
-    kinds = {kind: [answer for answer in answers if answer.task.kind == kind] for kind in ("line", "block", "empty")}
-    filled = kinds["line"] + kinds["block"]
-    return {
-        "line": measure.matches(kinds["line"]),
-        "block": measure.matches(kinds["block"]),
-        "empty": measure.emptiness(kinds["empty"]),
-        "terse": measure.terseness(filled, lambda text: counts[text]),
-    }
+def questions(size: Size, *, benchmark: Path) -> list[Task]:
+    """The tasks of a size, always the same."""
+    packages = cache_dir() / "held-out-packages"
+    fetch_all(packages, held_out=True)
+    return [
+        *humaneval(benchmark, count=size.humaneval, seed=SEED),
+        *held_out(packages / "held-out", counts=size.holes, seed=SEED),
+    ]
+
+
+def contend_all(
+    contenders: Sequence[Contender], tasks: Sequence[Task], *, at_once: int
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each contender's figures, in order, each in a process of its own, `at_once` at a time."""
+    with ProcessPoolExecutor(at_once, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+        pending = [(one.name, pool.submit(one.contend, tasks)) for one in contenders]
+        for name, future in pending:
+            yield name, future.result()
 
 
 def main() -> None:
     """Parse, fetch, ask, measure, write."""
     parser = argparse.ArgumentParser(prog="python -m bench.quality", description=__doc__)
-    parser.add_argument("--full", action="store_true", help="ask all questions (hours), not a sample")
+    parser.add_argument("--full", dest="size", action="store_const", const="full", default="sampled")
+    parser.add_argument("--quick", dest="size", action="store_const", const="quick")
+    parser.add_argument("--tiny", dest="size", action="store_const", const="tiny")
     parser.add_argument("--model", type=Path, help="a checkpoint; by default the embedded model's")
-    parser.add_argument("--adapter", type=Path, required=True, help="the adapter to measure")
+    parser.add_argument("--adapter", type=Path, help="the adapter to measure; by default the model's own")
     parser.add_argument("--no-base", action="store_true", help="leave the untuned base out")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--name", default="quality", help="of the result files")
+    parser.add_argument("--threads", type=int, default=1, help="of each contender")
+    parser.add_argument("--at-once", type=int, help="contenders at a time; by default as many as cores are free")
+    parser.add_argument("--name", default="quality", help="of the result files; the default also updates the card")
     default = Path(os.environ.get("TERSELY_HUMANEVAL", HUMANEVAL))
     parser.add_argument("--humaneval", type=Path, default=default, help="or TERSELY_HUMANEVAL")
     arguments = parser.parse_args()
-    packages = cache_dir() / "held-out-packages"
-    fetch_all(packages, held_out=True)
-    tasks = humaneval(arguments.humaneval, count=None if arguments.full else _SAMPLED_HUMANEVAL, seed=SEED)
-    tasks += held_out(packages / "held-out", counts=FULL if arguments.full else SAMPLED, seed=SEED)
+    adapter = arguments.adapter or shipped_adapter(DEFAULT_MODEL)
+    if adapter is None:
+        parser.error("The embedded model brings no adapter to measure. Give --adapter FILE.")
     path = arguments.model or pull(DEFAULT_MODEL)
-    contenders = {"tuned": arguments.adapter} if arguments.no_base else {"tuned": arguments.adapter, "base": None}
-    figures: dict[str, Any] = {"seed": SEED, "full": arguments.full, "tasks": len(tasks), "contenders": {}}
-    for name, adapter in contenders.items():
-        figures["contenders"][name] = asyncio.run(contend(path, adapter, tasks, threads=arguments.threads))
+    contenders = [Contender(name="tuned", checkpoint=path, adapter=adapter, threads=arguments.threads)]
+    if not arguments.no_base:
+        contenders.append(Contender(name="base", checkpoint=path, threads=arguments.threads))
+    at_once = arguments.at_once or min(len(contenders), max(1, free_cores() // arguments.threads))
+    tasks = questions(SIZES[arguments.size], benchmark=arguments.humaneval)
+    figures: dict[str, Any] = {
+        "seed": SEED,
+        "size": arguments.size,
+        "tasks": len(tasks),
+        "adapter": {"sha256": results.sha256(adapter), "training": load_adapter(adapter).info.note},
+        "floors": measure.floors(tasks),
+        "contenders": {},
+    }
+    for name, found in contend_all(contenders, tasks, at_once=at_once):
+        figures["contenders"][name] = found
         written = results.save(arguments.name, figures)
     draw(figures, written.with_suffix(".png"))
+    if arguments.name == "quality" and arguments.size in ("sampled", "full"):
+        update(CARD, written)
     print(written.read_text(encoding="utf-8"))
 
 

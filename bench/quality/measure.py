@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Callable, Sequence
 from difflib import SequenceMatcher
 from typing import Any
 
 from bench.quality.ask import Answer
 from bench.quality.sandbox import passes
+from bench.quality.tasks import Task
 
 _BINS = 10
 
@@ -20,13 +22,29 @@ def pass_at_1(answers: Sequence[Answer]) -> dict[str, Any]:
     return {"tasks": len(answers), "pass": rate(passed), "exact": rate(exact)}
 
 
-def floors(answers: Sequence[Answer]) -> dict[str, Any]:
-    """What answering nothing, and answering the reference, would pass."""
-    programs = [(answer.task.program, answer.task.reference) for answer in answers]
+def floors(tasks: Sequence[Task]) -> dict[str, Any]:
+    """What needs no model. HumanEval: what nothing, and what the reference, would pass. Elsewhere: how often the one
+    commonest answer is right."""
+    programs = [(task.program, task.reference) for task in tasks if task.kind == "humaneval"]
+    languages = sorted({task.language for task in tasks if task.kind != "humaneval"})
     return {
-        "empty": rate([passes(program(around, "")) for around, _ in programs]),
-        "oracle": rate([passes(program(around, reference)) for around, reference in programs]),
+        "humaneval": {
+            "empty": rate([passes(program(around, "")) for around, _ in programs]),
+            "oracle": rate([passes(program(around, reference)) for around, reference in programs]),
+        },
+        "held_out": {
+            language: {
+                kind: _commonest([task.reference for task in tasks if (task.kind, task.language) == (kind, language)])
+                for kind in ("line", "block")
+            }
+            for language in languages
+        },
     }
+
+
+def _commonest(references: Sequence[str]) -> dict[str, Any]:
+    answer, _ = Counter(references).most_common(1)[0]
+    return {"answer": answer, "exact": rate([reference == answer for reference in references])}
 
 
 def program(around: tuple[str, str] | None, answer: str) -> str:

@@ -27,6 +27,8 @@ def draw(figures: dict[str, Any], path: Path) -> None:
         diagram.plot(
             [row["confidence"] for row in reliability], [row["exact"] for row in reliability], "o-", label=name
         )
+    floors = {labels.index(label): share for label, share in _floors(figures["floors"]).items()}
+    bars.plot(list(floors.values()), [place + 0.2 for place in floors], "k|", markersize=16, label="floor")
     bars.set_yticks([place + 0.2 for place in range(len(labels))], labels)
     bars.invert_yaxis()
     bars.set(xlabel="share, with 95 % interval", xlim=(0, 1))
@@ -45,3 +47,11 @@ def _rates(found: dict[str, Any]) -> dict[str, dict[str, float]]:
             rates |= {f"{language} {kind}, {context}": kinds[kind]["exact"] for kind in ("line", "block")}
         rates[f"{language} nothing to add"] = by_context["without context"]["empty"]["nothing"]
     return rates
+
+
+def _floors(found: dict[str, Any]) -> dict[str, float]:
+    floors: dict[str, float] = {"HumanEval line, pass@1": found["humaneval"]["empty"]["share"]}
+    for language, kinds in found["held_out"].items():
+        for context in ("without context", "with context"):
+            floors |= {f"{language} {kind}, {context}": kinds[kind]["exact"]["share"] for kind in ("line", "block")}
+    return floors

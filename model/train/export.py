@@ -27,7 +27,7 @@ def control_ids(tokenizer: Tokenizer) -> tuple[int, ...]:
 def export(checkpoint: Path, *, base: Path, note: str = "") -> Adapter:
     """What a low-rank run had learned when `checkpoint` (such as its `last.pt`) was written, as an adapter.
 
-    Raises `UsageError` for a run that trained whole weights.
+    `note`: by default how much it had trained. Raises `UsageError` for a run that trained whole weights.
     """
     state: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
     rank, scale = state["config"]["rank"], state["config"]["scale"]
@@ -41,6 +41,8 @@ def export(checkpoint: Path, *, base: Path, note: str = "") -> Adapter:
         for name, tensor in learned.items()
         if name.endswith(".a")
     }
+    progress = state["progress"]
+    note = note or f"{progress['step']:,} steps, {progress['tokens']:,} tokens"
     digest = hashlib.sha256(base.read_bytes()).hexdigest()
     info = AdapterInfo(base_sha256=digest, rank=rank, scale=scale, family=FAMILY, special_ids=special_ids, note=note)
     return Adapter(info, updates, learned["special_rows"])

@@ -1,8 +1,8 @@
 """The training loop: resumable at any step, seeded, logged as JSON lines. Knows nothing of where examples come from.
 
 A run folder holds `config.json`, `log.jsonl`, `last.pt` (all that a resume needs) and, once the learning rate begins
-to fall, `stable.pt`: the state from which a later, longer run goes on. Writing a number of steps into a file named
-`decay` in the run folder starts the decay; a file named `stop` stops after a checkpoint.
+to fall, `stable.pt`: the state from which a later, longer run goes on once the decay is done. Writing a number of
+steps into a file named `decay` in the run folder starts the decay; a file named `stop` stops after a checkpoint.
 """
 
 from __future__ import annotations
@@ -59,7 +59,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When to end: after `steps`, or `minutes` of this process of which the last `decay_minutes` decay. None: never."""
+    """When to end: after `steps`, or `minutes` of this process of which the last `decay_minutes` decay. None: never.
+
+    With no `decay_minutes` the rate stays, for a later run to go on.
+    """
 
     steps: int | None = None
     decay_steps: int = 0
@@ -95,6 +98,8 @@ class Trainer:
         )
         if (folder / "last.pt").exists():
             self.load(folder / "last.pt")
+        if self._decayed() and (folder / "stable.pt").exists():
+            self.load(folder / "stable.pt")
         if self.team.leads:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "config.json").write_text(json.dumps(asdict(config), indent=1), encoding="utf-8")
@@ -102,7 +107,7 @@ class Trainer:
     def run(self, limits: Limits) -> Progress:
         """Train until a limit, the end of a decay, or a file named `stop` ends it; then leave a checkpoint."""
         began = saved = time.monotonic()
-        while not self.team.agree(self._finished(limits)):
+        while not self.team.agree(self._finished(limits, time.monotonic() - began)):
             if self.validation and self.progress.step % self.config.validate_steps == 0:
                 self._log(validation=self.validate())
             self._maybe_decay(self.team.agree(self._decay_steps(limits, time.monotonic() - began)))
@@ -115,11 +120,16 @@ class Trainer:
             self._log(validation=self.validate())
         return self.progress
 
-    def _finished(self, limits: Limits) -> bool:
-        progress = self.progress
-        if progress.decay is not None and progress.step >= progress.decay.first_step + progress.decay.steps:
+    def _finished(self, limits: Limits, elapsed_s: float) -> bool:
+        if self._decayed() or (self.folder / "stop").exists():
             return True
-        return (limits.steps is not None and progress.step >= limits.steps) or (self.folder / "stop").exists()
+        if limits.minutes is not None and not limits.decay_minutes and elapsed_s / 60 >= limits.minutes:
+            return True
+        return limits.steps is not None and self.progress.step >= limits.steps
+
+    def _decayed(self) -> bool:
+        progress = self.progress
+        return progress.decay is not None and progress.step >= progress.decay.first_step + progress.decay.steps
 
     def _decay_steps(self, limits: Limits, elapsed_s: float) -> int:
         """Over how many steps the rate is to fall from here on; 0: not yet."""
@@ -129,7 +139,8 @@ class Trainer:
         asked = self.folder / "decay"
         if asked.exists():
             return int(asked.read_text(encoding="utf-8"))
-        if limits.minutes is not None and elapsed_s / 60 >= limits.minutes - limits.decay_minutes:
+        left_minutes = math.inf if limits.minutes is None else limits.minutes - elapsed_s / 60
+        if limits.decay_minutes and left_minutes <= limits.decay_minutes:
             per_step_s = progress.seconds / max(1, progress.step)
             return max(1, round(limits.decay_minutes * 60 / per_step_s)) if per_step_s else 1
         if limits.steps is not None and progress.step == limits.steps - limits.decay_steps:

@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from bench.quality import measure
+from bench.quality import card, measure
 from bench.quality.ask import Answer, ask_all
+from bench.quality.contender import Contender
+from bench.quality.plot import draw
 from bench.quality.sandbox import passes
 from bench.quality.tasks import HUMANEVAL, Task, humaneval
 from model.fake import FakeEngine
+from model.train.cli import CPU_BUDGETS, GPU_BUDGETS
+from tests.model.tiny import write_tiny
 
 
 @pytest.mark.parametrize(
@@ -105,3 +109,77 @@ async def test_a_line_is_the_first_line_of_what_was_said() -> None:
     assert line.text == "1 + 2"
     assert lines.text == "1 + 2\ny = 3"
     assert 0 < line.joint < line.confidence < 1
+
+
+def hole(name: str, kind: str, reference: str) -> Task:
+    return Task(name=name, kind=kind, language="python", prefix="def f(x):\n    ", suffix="\n", reference=reference)
+
+
+HOLES = [hole("a", "line", "return x"), hole("b", "line", "pass"), hole("c", "line", "pass")]
+HOLES += [hole("d", "block", "return x"), hole("e", "empty", "")]
+
+
+def test_floors_need_no_model() -> None:
+    coding = humaneval(HUMANEVAL, count=2, seed=0)
+    found = measure.floors([*coding, *HOLES])
+    assert found["humaneval"]["oracle"]["share"] == 1.0
+    assert found["humaneval"]["empty"]["share"] < 1.0
+    line = found["held_out"]["python"]["line"]
+    assert (line["answer"], line["exact"]["share"]) == ("pass", pytest.approx(2 / 3, abs=1e-4))
+
+
+def test_a_contender_is_measured_and_the_card_tells_it(tmp_path: Path) -> None:
+    """A tiny random checkpoint at real tasks: what it answers does not matter, where it ends up does."""
+    tasks = [*humaneval(HUMANEVAL, count=2, seed=0), *HOLES]
+    checkpoint = write_tiny(tmp_path / "tiny.gguf", metadata={"llama.context_length": 4096})
+    found = Contender(name="base", checkpoint=checkpoint).contend(tasks)
+    assert found["humaneval"]["tasks"] == 2
+    assert found["held_out"]["python"]["without context"]["line"]["tasks"] == 3
+    figures = {
+        "seed": 7,
+        "size": "tiny",
+        "tasks": len(tasks),
+        "date": "2026-01-01",
+        "machine": {"cores": 2, "torch": "2"},
+        "adapter": {"sha256": "ab" * 32, "training": "3 steps"},
+        "floors": measure.floors(tasks),
+        "contenders": {"base": found, "tuned": found},
+    }
+    draw(figures, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").stat().st_size > 1000
+    page, written = tmp_path / "card.md", tmp_path / "quality.json"
+    page.write_text(card.CARD.read_text(encoding="utf-8"), encoding="utf-8")
+    written.write_text(json.dumps(figures), encoding="utf-8")
+    card.update(page, written)
+    text = page.read_text(encoding="utf-8")
+    share = found["held_out"]["python"]["without context"]["line"]["exact"]["share"]
+    row = next(line for line in text.splitlines() if line.startswith("| held-out python, rest of line, without"))
+    assert row.split("|")[2].strip().startswith("66.7 (")
+    assert row.split("|")[3].strip().startswith(f"{100 * share:.1f} (")
+    assert "7 questions, seed 7" in text
+    assert "Not yet measured: `python -m bench.quality`" not in text
+    card.update(page, tmp_path / "absent.json")
+    assert "Not yet measured: `python -m bench.quality`" in page.read_text(encoding="utf-8")
+
+
+def test_the_card_has_the_figures_that_were_measured() -> None:
+    read = json.loads(card.FIGURES.read_text(encoding="utf-8")) if card.FIGURES.exists() else None
+    assert f"\n\n{card.results_of(read)}\n\n" in card.CARD.read_text(encoding="utf-8")
+
+
+def test_the_card_has_the_lengths_that_training_draws() -> None:
+    text = card.CARD.read_text(encoding="utf-8")
+    both = (CPU_BUDGETS, GPU_BUDGETS)
+
+    def row(label: str, *cells: str) -> str:
+        return f"| {label} | {' | '.join(cells)} |"
+
+    assert row("prefix", *("{} to {}".format(*one.prefix_chars) for one in both)) in text
+    assert row("suffix", *("{} to {}".format(*one.suffix_chars) for one in both)) in text
+    shares = [f"{100 * one.long_share:.0f} %, {one.long_chars}" for one in both]
+    assert row("examples with long contexts, up to", *shares) in text
+    assert row("examples with no suffix", *(f"{100 * one.no_suffix_share:.0f} %" for one in both)) in text
+    assert row("examples with no path", *(f"{100 * one.no_path_share:.0f} %" for one in both)) in text
+    assert row("examples with snippets", *(f"{100 * one.snippets_share:.0f} %" for one in both)) in text
+    snippets = [f"1 to {one.max_snippets}, {one.snippet_chars}" for one in both]
+    assert row("snippets in such an example, of up to", *snippets) in text

@@ -96,6 +96,25 @@ def test_minutes_end_a_run_by_its_decay(decoder: Decoder, corpus: list[SourceFil
     assert progress.step == progress.decay.first_step + progress.decay.steps
 
 
+def test_minutes_without_decay_leave_a_run_to_go_on(decoder: Decoder, corpus: list[SourceFile], tmp_path: Path) -> None:
+    limits = Limits(minutes=0.005)
+    first = trainer(decoder, corpus, tmp_path).run(limits)
+    assert first.step > 0
+    assert first.decay is None
+    assert not (tmp_path / "stable.pt").exists()
+    assert trainer(decoder, corpus, tmp_path).run(limits).step > first.step
+
+
+def test_a_run_that_has_decayed_goes_on_from_before_its_decay(
+    decoder: Decoder, corpus: list[SourceFile], tmp_path: Path
+) -> None:
+    assert trainer(decoder, corpus, tmp_path).run(Limits(steps=5, decay_steps=2)).decay == Decay(3, 2)
+    longer = trainer(decoder, corpus, tmp_path)
+    assert (longer.progress.step, longer.progress.decay) == (3, None)
+    assert longer.run(Limits(steps=8, decay_steps=2)).decay == Decay(6, 2)
+    assert longer.progress.step == 8
+
+
 def test_micro_batches_change_nothing_but_memory(decoder: Decoder, corpus: list[SourceFile], tmp_path: Path) -> None:
     runs = []
     for micro in (150, 100_000):
