@@ -42,6 +42,7 @@ class FakeCompleter:
         self.closed_documents: list[str] = []
         self.warm_ups = 0
         self.closed = False
+        self._last: dict[str, Suggestion] = {}
 
     async def complete(self, request: CompletionRequest) -> list[Suggestion]:
         self.requests.append(request)
@@ -56,7 +57,13 @@ class FakeCompleter:
         texts = [self._script] if isinstance(self._script, str) else list(self._script(request))
         if request.trigger is Trigger.AUTOMATIC:
             texts = texts[:1]
-        return [self._suggestion(request, text, rank) for rank, text in enumerate(texts) if text]
+        suggestions = [self._suggestion(request, text, rank) for rank, text in enumerate(texts) if text]
+        if suggestions:
+            self._last[request.path] = suggestions[0]
+        return suggestions
+
+    def last_attempt(self, path: str) -> Suggestion | None:
+        return self._last.get(path)
 
     def _suggestion(self, request: CompletionRequest, text: str, rank: int) -> Suggestion:
         selected = request.selected

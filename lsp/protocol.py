@@ -9,7 +9,13 @@ from typing import Any
 from cattrs import Converter
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
-from pygls.protocol import JsonRPCNotification, LanguageServerProtocol, default_converter, lsp_method
+from pygls.protocol import (
+    JsonRPCNotification,
+    JsonRPCRequestMessage,
+    LanguageServerProtocol,
+    default_converter,
+    lsp_method,
+)
 
 _OWN_DOCUMENTS = (
     types.TEXT_DOCUMENT_DID_OPEN,
@@ -24,13 +30,19 @@ _OWN_DOCUMENTS = (
 
 
 def converter() -> Converter:
-    """pygls' converter, except that notifications it does not know keep their parameters as plain JSON."""
+    """pygls' converter, except that messages it does not know keep their parameters as plain JSON."""
     made: Converter = default_converter()  # type: ignore[no-untyped-call]
 
     def plain(data: dict[str, Any], _: type) -> JsonRPCNotification:
         return JsonRPCNotification(method=data["method"], params=data.get("params"), jsonrpc=data["jsonrpc"])
 
+    def plain_request(data: dict[str, Any], _: type) -> JsonRPCRequestMessage:
+        return JsonRPCRequestMessage(
+            id=data["id"], method=data["method"], params=data.get("params"), jsonrpc=data["jsonrpc"]
+        )
+
     made.register_structure_hook(JsonRPCNotification, plain)
+    made.register_structure_hook(JsonRPCRequestMessage, plain_request)
     return made
 
 

@@ -116,6 +116,10 @@ class Editor:
         result = await self.ask(line, column, **how)
         return list(result.items)
 
+    async def explain(self, *, uri: str = PYTHON) -> Any:
+        """What `tersely/explain` tells of a document's last suggestion, as plain JSON."""
+        return plain(await self.client.protocol.send_request_async("tersely/explain", {"textDocument": {"uri": uri}}))
+
     async def state(self) -> Any:
         """What the scripted completer behind the server has seen."""
         return await self.client.protocol.send_request_async("test/state", {})
@@ -133,3 +137,10 @@ class Editor:
         if self.client._server is not None and self.process.returncode is None:
             await self.client.shutdown_session()
         await self.client.stop()
+
+
+def plain(value: Any) -> Any:
+    """JSON as dictionaries and lists: pygls makes named tuples of what has no type of its own."""
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return {key: plain(inner) for key, inner in value._asdict().items()}
+    return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value
