@@ -1,130 +1,197 @@
 """Decode and prefill speed on CPU beside HF transformers on the same weights: in turns, one run, median of ratios.
 
-    python bench/decode.py [--model PATH] [--threads 1] [--context 512] [--rounds 5] [--json FILE]
+    python -m bench.decode [--model PATH] [--threads 1] [--context 512] [--rounds 5] [--clock cpu]
 
-HF runs eagerly (not compiled) with its own key-value cache, in float32 and in bfloat16, each with its `sdpa` and its
-`eager` attention; the ratio is taken to the fastest of the four in each round.
+Each round continues another place of this repository's own code greedily. tersely runs its engine's steps, as for a
+completion (with the log-probability of each token), without and with drafts; both must give the same tokens. HF runs
+eagerly (not compiled) with its own key-value cache, in float32 and in bfloat16, each with its `sdpa` and its `eager`
+attention: float32 with sdpa is what it does unless told otherwise, and the best of the four is taken for each round.
+
+With one thread the clock is that thread's processor time, for all alike, so that others on the machine do not decide;
+`--clock wall` for the clock on the wall, which several threads need.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from bench import results
+from model import hub
+from model.api import Chunk, GenerateRequest, SamplingParams
+from model.checkpoint.gguf import GgufFile
+from model.errors import EngineError
+from model.load import Quantize, Served, load_served, pick_dtype
+from model.prefix_cache import PrefixCache
+from model.runner import Runner
+from model.sequence import Sequence
+from model.tokenizer import Tokenizer, read_tokenizer
+from tests.model.oracle import hf_model
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-import torch  # noqa: E402 - the path comes first
-
-from model import hub  # noqa: E402
-from model.checkpoint.gguf import GgufFile  # noqa: E402
-from model.kv_cache import KvCache  # noqa: E402
-from model.load import Quantize, Served, load_served, pick_dtype  # noqa: E402
-from model.runner import CHUNK_TOKENS  # noqa: E402
-from model.tokenizer import read_tokenizer  # noqa: E402
-from tests.model.oracle import hf_model  # noqa: E402
-
-DECODED = 32
-Speeds = tuple[float, float]
-"""Tokens a second: prefill, decode."""
+DECODED = 48
+ALONE, DRAFTED, HF_DEFAULT = "tersely", "tersely with drafts", "hf float32 sdpa"
+KINDS = ("prefill", "decode")
 
 
-def measure_tersely(served: Served, ids: list[int]) -> Speeds:
-    """Prefill `ids` from nothing in the engine's chunks, then decode greedily."""
-    cache = KvCache(served.decoder.kv_shape)
-    began = time.perf_counter()
-    for start in range(0, len(ids), CHUNK_TOKENS):
-        hidden = served.decoder.forward(ids[start : start + CHUNK_TOKENS], cache)
-    token = int(served.head(hidden).argmax())
-    prefilled = time.perf_counter()
-    steps = []
-    for _ in range(DECODED):
-        started = time.perf_counter()
-        token = int(served.head(served.decoder.forward([token], cache)).argmax())
-        steps.append(time.perf_counter() - started)
-    return len(ids) / (prefilled - began), 1 / statistics.median(steps)
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One continuation: tokens a second of each kind, the tokens, and how many passes over the model they took."""
+
+    prefill: float
+    decode: float
+    tokens: tuple[int, ...]
+    passes: int = DECODED
 
 
-def measure_hf(model: Any, ids: list[int]) -> Speeds:
+Clock = Callable[[], float]
+Measure = Callable[[list[int]], Measured]
+CLOCKS: dict[str, Clock] = {"cpu": time.thread_time, "wall": time.perf_counter}
+
+
+def measure_tersely(served: Served, tokenizer: Tokenizer, ids: list[int], now: Clock, *, drafts: bool) -> Measured:
+    """The engine's own steps, from an empty cache."""
+
+    def sink(item: Chunk | EngineError) -> None:
+        if isinstance(item, EngineError):
+            raise item
+
+    prefixes = PrefixCache(served.decoder.kv_shape, budget_bytes=1 << 30, slots=1)
+    runner = Runner(served.decoder, served.head, prefixes, drafts=drafts and served.rows_agree)
+    sampling = SamplingParams(max_tokens=DECODED + 1, ignore_eos=True, logprobs=0)
+    request = GenerateRequest(prompt=tuple(ids), sampling=sampling)
+    sequence = Sequence(
+        request, ids, tokenizer=tokenizer, end_ids=frozenset(), max_tokens=sampling.max_tokens, sink=sink
+    )
+    began = now()
+    while not sequence.generated:
+        if choices := runner.run(sequence):
+            sequence.accept(choices)
+    prefilled, chunks = now(), runner.steps
+    while sequence.finish_reason is None:
+        sequence.accept(runner.run(sequence))
+    ended = now()
+    return Measured(
+        prefill=len(ids) / (prefilled - began),
+        decode=DECODED / (ended - prefilled),
+        tokens=tuple(sequence.generated),
+        passes=runner.steps - chunks,
+    )
+
+
+def measure_hf(model: Any, ids: list[int], now: Clock) -> Measured:
     """The same with HF: its cache, one forward pass for the prompt, logits of the last token only."""
     from transformers import DynamicCache
 
     cache = DynamicCache(config=model.config)
     with torch.inference_mode():
-        began = time.perf_counter()
+        began = now()
         logits = model(torch.tensor([ids]), past_key_values=cache, logits_to_keep=1).logits
-        token = int(logits[0, -1].argmax())
-        prefilled = time.perf_counter()
-        steps = []
+        tokens = [int(logits[0, -1].argmax())]
+        prefilled = now()
         for _ in range(DECODED):
-            started = time.perf_counter()
-            logits = model(torch.tensor([[token]]), past_key_values=cache).logits
-            token = int(logits[0, -1].argmax())
-            steps.append(time.perf_counter() - started)
-    return len(ids) / (prefilled - began), 1 / statistics.median(steps)
+            logits = model(torch.tensor([[tokens[-1]]]), past_key_values=cache).logits
+            tokens.append(int(logits[0, -1].argmax()))
+        ended = now()
+    return Measured(prefill=len(ids) / (prefilled - began), decode=DECODED / (ended - prefilled), tokens=tuple(tokens))
 
 
-def contenders(path: Path, ids: list[int]) -> Iterator[tuple[str, Callable[[], Speeds]]]:
-    """Name and measurement of each; all are loaded before the first is measured."""
+def contenders(path: Path, now: Clock) -> Iterator[tuple[str, Measure]]:
+    """Name and measurement of each."""
     with GgufFile(path) as file:
         served = load_served(file, dtype=pick_dtype("auto"), quantize=Quantize.AUTO)
-    yield "tersely", lambda: measure_tersely(served, ids)
+        tokenizer = read_tokenizer(file)
+    yield ALONE, lambda ids: measure_tersely(served, tokenizer, ids, now, drafts=False)
+    yield DRAFTED, lambda ids: measure_tersely(served, tokenizer, ids, now, drafts=True)
     for dtype in (torch.float32, torch.bfloat16):
         model = hf_model(path, dtype=dtype)
         for attention in ("sdpa", "eager"):
 
-            def measure(model: Any = model, attention: str = attention) -> Speeds:
+            def measure(ids: list[int], model: Any = model, attention: str = attention) -> Measured:
                 model.set_attn_implementation(attention)
-                return measure_hf(model, ids)
+                return measure_hf(model, ids, now)
 
             yield f"hf {str(dtype).removeprefix('torch.')} {attention}", measure
 
 
-def run(path: Path, *, context: int, rounds: int) -> dict[str, object]:
-    """Every contender once a round, in turns; the first round warms up and is not counted."""
+def places(path: Path, *, context: int, count: int) -> list[list[int]]:
+    """So many stretches of `context` tokens, evenly spread over the engine's source."""
+    text = "\n".join(part.read_text(encoding="utf-8") for part in sorted((ROOT / "model").glob("*.py")))
     with GgufFile(path) as file:
-        text = "\n".join(part.read_text(encoding="utf-8") for part in sorted((ROOT / "model").glob("*.py")))
-        ids = read_tokenizer(file).encode(text)[:context]
-    measured: dict[str, list[Speeds]] = {}
-    entries = list(contenders(path, ids))
-    for turn in range(rounds + 1):
-        for name, measure in entries:
-            speeds = measure()
-            if turn:
-                measured.setdefault(name, []).append(speeds)
-    best = [
-        [max(measured[name][turn][kind] for name in measured if name != "tersely") for kind in (0, 1)]
-        for turn in range(rounds)
-    ]
-    ratios = [
-        [ours / theirs for ours, theirs in zip(measured["tersely"][turn], best[turn], strict=True)]
-        for turn in range(rounds)
-    ]
+        ids = read_tokenizer(file).encode(text)
+    stride = (len(ids) - context) // count
+    return [ids[place * stride :][:context] for place in range(count)]
+
+
+def run(path: Path, *, context: int, rounds: int, clock: str | None = None) -> dict[str, Any]:
+    """Every contender once a round, in turns; the first round warms up and is not counted."""
+    clock = clock or ("cpu" if torch.get_num_threads() == 1 else "wall")
+    entries = list(contenders(path, CLOCKS[clock]))
+    turns: list[dict[str, Measured]] = []
+    for ids in places(path, context=context, count=rounds + 1):
+        turns.append({name: measure(ids) for name, measure in entries})
+        if turns[-1][ALONE].tokens != turns[-1][DRAFTED].tokens:
+            raise AssertionError("drafts changed the text")
+    turns = turns[1:]
     return {
-        "machine": platform.processor() or platform.machine(),
-        "torch": torch.__version__,
         "threads": torch.get_num_threads(),
-        "context_tokens": len(ids),
+        "clock": clock,
+        "context_tokens": context,
+        "decoded_tokens": DECODED,
         "rounds": rounds,
         "tokens_per_second": {
-            name: {
-                kind: round(statistics.median(values), 1)
-                for kind, values in zip(("prefill", "decode"), zip(*speeds, strict=True), strict=True)
-            }
-            for name, speeds in measured.items()
+            name: {kind: round(_median(getattr(turn[name], kind) for turn in turns), 1) for kind in KINDS}
+            for name, _ in entries
         },
-        "ratio_to_best_hf": {
-            kind: round(statistics.median(values), 2)
-            for kind, values in zip(("prefill", "decode"), zip(*ratios, strict=True), strict=True)
-        },
+        "ratio_to_hf_default": _ratios(turns, lambda turn, kind: getattr(turn[HF_DEFAULT], kind)),
+        "ratio_to_best_hf": _ratios(
+            turns, lambda turn, kind: max(getattr(one, kind) for name, one in turn.items() if name.startswith("hf"))
+        ),
+        "tokens_per_pass_with_drafts": [round(DECODED / turn[DRAFTED].passes, 2) for turn in turns],
     }
+
+
+def _ratios(
+    turns: list[dict[str, Measured]], theirs: Callable[[dict[str, Measured], str], float]
+) -> dict[str, dict[str, float]]:
+    """For each of ours and each kind: the median over rounds of ours / theirs."""
+    return {
+        name: {
+            kind: round(_median(getattr(turn[name], kind) / theirs(turn, kind) for turn in turns), 2) for kind in KINDS
+        }
+        for name in (ALONE, DRAFTED)
+    }
+
+
+def _median(values: Iterator[float]) -> float:
+    return statistics.median(values)
+
+
+def draw(figures: dict[str, Any], path: Path) -> None:
+    """Both kinds of speed, a bar a contender."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    speeds = figures["tokens_per_second"]
+    figure, axes = pyplot.subplots(1, 2, figsize=(12, 3.5), constrained_layout=True)
+    for axis, kind in zip(axes, KINDS, strict=True):
+        bars = axis.barh(list(speeds), [speed[kind] for speed in speeds.values()], color=["#36c"] * 2 + ["#888"] * 4)
+        axis.bar_label(bars, fmt="%.0f", padding=3)
+        axis.set(title=f"{kind}, tokens/s, {figures['threads']} thread(s), {figures['context_tokens']} tokens before")
+        axis.invert_yaxis()
+        axis.margins(x=0.12)
+    figure.savefig(path)
+    pyplot.close(figure)
 
 
 def main() -> None:
@@ -133,14 +200,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--context", type=int, default=512, help="prompt tokens")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path, help="write the result here too")
+    parser.add_argument("--clock", choices=sorted(CLOCKS))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    path = options.model or hub.pull(hub.DEFAULT_MODEL)
-    result = json.dumps(run(path, context=options.context, rounds=options.rounds), indent=2)
-    print(result)
-    if options.json is not None:
-        options.json.write_text(result + "\n", encoding="utf-8")
+    model = options.model or hub.pull(hub.DEFAULT_MODEL)
+    figures = run(model, context=options.context, rounds=options.rounds, clock=options.clock)
+    path = results.save("decode", figures)
+    draw(figures, path.with_suffix(".png"))
+    print(json.dumps(figures, indent=1))
 
 
 if __name__ == "__main__":

@@ -5,17 +5,12 @@ Legend: M new tokens, T tokens in all, H query heads, G key/value heads, R = H /
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from model.kv_cache import KvCache
-
-KvView = Callable[[Tensor], list[Tensor]]
-"""From a layer's keys or values [G, T, E] to what each new token sees of them: [G, T′, E], float32. Valid until the
-next call."""
 
 
 class AttentionBackend(Protocol):
@@ -72,20 +67,41 @@ class KvReader:
         self._buffer = torch.empty(0)
 
     def view(self, cache: KvCache, start: int, rows: int) -> KvView:
-        """How to read windows of `start + rows` tokens: the i-th of the new tokens sees those up to itself."""
+        """How `rows` new tokens read windows of `start + rows` tokens."""
         ends = range(start + 1, start + rows + 1)
         if cache.dtype is torch.float32:
-            return lambda window: [window[:, :end] for end in ends]
-        wide = self._wide(cache.key_windows(start + rows)[0].shape)
-        seen = [wide[:, :end] for end in ends]
-
-        def widen(window: Tensor) -> list[Tensor]:
-            wide.copy_(window)
-            return seen
-
-        return widen
+            return KvView(ends, None)
+        return KvView(ends, self._wide(cache.key_windows(start + rows)[0].shape))
 
     def _wide(self, shape: torch.Size) -> Tensor:
         if self._buffer.numel() < shape.numel():
             self._buffer = torch.empty(2 * shape.numel())
         return self._buffer[: shape.numel()].view(shape)
+
+
+class KvView:
+    """What each of a few new tokens sees of a layer's keys or values [G, T, E]: those up to itself, in float32.
+
+    What one call returns is valid until the next, of whichever kind.
+    """
+
+    def __init__(self, ends: range, wide: Tensor | None) -> None:
+        self._ends = ends
+        self._wide = wide
+        if wide is not None:
+            self._values = [wide[:, :end] for end in ends]
+            self._keys = [seen.transpose(1, 2) for seen in self._values]
+
+    def keys(self, window: Tensor) -> list[Tensor]:
+        """[G, E, T′] for each token."""
+        if self._wide is None:
+            return [window[:, :end].transpose(1, 2) for end in self._ends]
+        self._wide.copy_(window)
+        return self._keys
+
+    def values(self, window: Tensor) -> list[Tensor]:
+        """[G, T′, E] for each token."""
+        if self._wide is None:
+            return [window[:, :end] for end in self._ends]
+        self._wide.copy_(window)
+        return self._values

@@ -26,11 +26,20 @@ FEW_TOKENS = 4
 class FewTokens:
     """Scratch memory and views for one number of tokens, made once; computing writes into them.
 
-    `turns` [C, E / 2] complex are the rotations by position (see `model.serving`).
+    `turns` [C, E / 2] complex are the rotations by position (see `model.serving`); `dtype` is what the projections'
+    kernels read.
     """
 
     def __init__(
-        self, rows: int, *, hidden: int, attention: AttentionConfig, epsilon: float, turns: Tensor, reader: KvReader
+        self,
+        rows: int,
+        *,
+        hidden: int,
+        attention: AttentionConfig,
+        epsilon: float,
+        turns: Tensor,
+        reader: KvReader,
+        dtype: torch.dtype,
     ) -> None:
         heads, kv_heads, head_dim = attention.heads, attention.kv_heads, attention.head_dim
         self._rows, self._hidden, self._epsilon = rows, hidden, epsilon
@@ -40,6 +49,7 @@ class FewTokens:
         self._zeros = torch.zeros(hidden)
         self._normed = torch.empty(rows, hidden)
         self._x_rows, self._normed_rows = self._x.unbind(0), self._normed.unbind(0)
+        self._read = torch.empty(rows, hidden, dtype=dtype)
         # Values do not turn: they are multiplied by one, so that one kernel and one copy serve all heads.
         self._turns = torch.ones(rows, heads + 2 * kv_heads, head_dim // 2, dtype=torch.complex64)
         self._turned = torch.empty_like(self._turns)
@@ -49,6 +59,7 @@ class FewTokens:
         self._heads = torch.empty(rows, (heads + 2 * kv_heads) * head_dim)
         self._pairs = torch.view_as_complex(self._heads.view(rows, -1, head_dim // 2, 2))
         self._attended = torch.empty(rows, heads * head_dim)
+        self._attended_read = torch.empty(rows, heads * head_dim, dtype=dtype)
         self._attended_rows = self._attended.view(rows, kv_heads, -1, head_dim).unbind(0)  # [G, R, E] each
 
     def run(self, x: Tensor, layers: list[ServingLayer], cache: KvCache) -> Tensor:
@@ -66,21 +77,21 @@ class FewTokens:
 
     def _layer(self, layer: ServingLayer, news: Tensor, keys: Tensor, values: Tensor, view: KvView) -> None:
         x = self._x
-        self._heads.copy_(layer.qkv.few(self._norm(layer.attention_norm, layer.qkv.few_dtype)))
+        self._heads.copy_(layer.qkv.few(self._norm(layer.attention_norm)))
         torch.mul(self._pairs, self._turns, out=self._turned)
         news.copy_(self._news)
         shares = [
-            torch.softmax(torch.bmm(query, seen.transpose(1, 2)), -1)  # [G, R, T]
-            for query, seen in zip(self._queries, view(keys), strict=True)
+            torch.softmax(torch.bmm(query, seen), -1)  # [G, R, T]
+            for query, seen in zip(self._queries, view.keys(keys), strict=True)
         ]
-        for share, seen, attended in zip(shares, view(values), self._attended_rows, strict=True):
+        for share, seen, attended in zip(shares, view.values(values), self._attended_rows, strict=True):
             torch.bmm(share, seen, out=attended)
-        x.add_(layer.out.few(self._attended.to(layer.out.few_dtype)))
-        gate, up = layer.gate_up.few(self._norm(layer.mlp_norm, layer.gate_up.few_dtype)).chunk(2, -1)  # [M, I] each
+        x.add_(layer.out.few(self._attended_read.copy_(self._attended)))
+        gate, up = layer.gate_up.few(self._norm(layer.mlp_norm)).chunk(2, -1)  # [M, I] each
         x.add_(layer.down.few(functional.silu(gate).mul_(up)))
 
-    def _norm(self, weight: Tensor, dtype: torch.dtype) -> Tensor:
+    def _norm(self, weight: Tensor) -> Tensor:
         for row, normed in zip(self._x_rows, self._normed_rows, strict=True):
             scale = (torch.dot(row, row).item() / self._hidden + self._epsilon) ** -0.5
             torch.addcmul(self._zeros, row, weight, value=scale, out=normed)
-        return self._normed.to(dtype)
+        return self._read.copy_(self._normed)

@@ -55,6 +55,7 @@ class ServingDecoder:
                 epsilon=config.norm.epsilon,
                 turns=self._turns,
                 reader=reader,
+                dtype=layers[0].qkv.few_dtype,
             )
             for rows in range(1, FEW_TOKENS + 1)
         ]
