@@ -6,6 +6,7 @@
     │   ├── UnknownModelError              no such name in the registry and no such file
     │   ├── ModelMissingError              a known name whose file is not on this machine
     │   ├── CheckpointError                a file that is damaged, truncated or of a kind that is not supported
+    │   ├── ModelTooLargeError             it needs more memory than this machine has free
     │   ├── AdapterError                   an adapter that is damaged, or made for another model
     │   └── PullError                      a model could not be fetched
     │       ├── OfflineError                   TERSELY_OFFLINE=1 forbids it
@@ -66,6 +67,10 @@ class ModelMissingError(ModelError):
 
 class CheckpointError(ModelError):
     """A checkpoint that is damaged, truncated, or of a kind that is not supported."""
+
+
+class ModelTooLargeError(ModelError):
+    """The model needs more memory than this machine has free. Nothing was allocated."""
 
 
 class AdapterError(ModelError):

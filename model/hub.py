@@ -8,17 +8,15 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import IO
 
 from filelock import FileLock, Timeout
 
-from model import fim
+from model.details import ModelDetails, read_details
 from model.errors import (
     CheckpointError,
     DiskFullError,
@@ -49,22 +47,6 @@ __all__ = [
 _BLOCK_BYTES = 1 << 20
 _SPARE_BYTES = 16 << 20
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOSPC}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelDetails:
-    """What a model is, read from its file."""
-
-    name: str
-    path: Path
-    architecture: str
-    parameters: int
-    context_tokens: int
-    size_bytes: int
-    number_formats: tuple[str, ...]
-    """The formats of the weights, the one with most of them first."""
-    fim_family: str
-    license: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,31 +92,8 @@ def resolve(model: str) -> Path:
 
 
 def show(model: str) -> ModelDetails:
-    """What the file of a model says about it. Raises as `resolve` does, and `CheckpointError` for a bad file."""
-    from model.checkpoint.gguf import GgufFile  # brings numpy and more, which who only pulls need not load
-
-    path = resolve(model)
-    with GgufFile(path) as file:
-        metadata = file.metadata
-        weights: Counter[str] = Counter()
-        for tensor in file.tensors.values():
-            weights[tensor.format.name] += prod(tensor.shape)
-        named = MODELS.get(model)
-        taught = named.fim_family if named else None
-        vocabulary = metadata.get("tokenizer.ggml.tokens")
-        architecture = str(metadata.get("general.architecture", "unknown"))
-        context = metadata.get(f"{architecture}.context_length", 0)
-        return ModelDetails(
-            name=model if model in MODELS else str(metadata.get("general.name", path.stem)),
-            path=path,
-            architecture=architecture,
-            parameters=weights.total(),
-            context_tokens=context if isinstance(context, int) else 0,
-            size_bytes=path.stat().st_size,
-            number_formats=tuple(name for name, _ in weights.most_common()),
-            fim_family=taught or fim.detect(frozenset(map(str, vocabulary)) if isinstance(vocabulary, list) else ()),
-            license=str(metadata.get("general.license", "not stated")),
-        )
+    """What the files of a model say about it. Raises as `resolve` does, and `CheckpointError` for bad ones."""
+    return read_details(resolve(model), name=model if model in MODELS else None)
 
 
 def pull(name: str, *, progress: ProgressListener | None = None, pip: Sequence[str] | None = None) -> Path:

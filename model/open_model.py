@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
+import psutil
 import torch
 
 from model.cached_decoder import CachedDecoder, Loaded, ModuleHead
@@ -13,7 +15,7 @@ from model.checkpoint.decoder import fill_decoder
 from model.checkpoint.folder import open_folder
 from model.checkpoint.gguf import GgufFile
 from model.config import ModelConfig
-from model.errors import UsageError
+from model.errors import ModelTooLargeError, UsageError
 from model.load import Quantize, WeightTransform, load_served
 from model.tokenizer import Tokenizer, read_tokenizer
 from model.tokenizer_folder import read_folder_tokenizer
@@ -38,14 +40,19 @@ def open_model(
     quantize: Quantize,
     transform: WeightTransform | None = None,
     progress: Callable[[float], None] | None = None,
+    available_bytes: int | None = None,
 ) -> tuple[Loaded, Tokenizer]:
     """A GGUF file through packed weights, a folder through the reference modules. `transform` is for GGUF files alone.
 
-    Raises `CheckpointError`; `UsageError` for options that a folder does not have.
+    `available_bytes` None: the memory that is free now. Raises `CheckpointError`; `ModelTooLargeError` before anything
+    is allocated; `UsageError` for options that a folder does not have.
     """
+    room_bytes = psutil.virtual_memory().available if available_bytes is None else available_bytes
     if path.is_dir():
-        return _open_folder(path, dtype=dtype, quantize=quantize, progress=progress)
+        return _open_folder(path, dtype=dtype, quantize=quantize, progress=progress, room_bytes=room_bytes)
     with GgufFile(path) as file:
+        parameters = sum(prod(tensor.shape) for tensor in file.tensors.values())
+        _require_room(path, parameters * dtype.itemsize, room_bytes)
         tokenizer = read_tokenizer(file)
         return load_served(file, dtype=dtype, quantize=quantize, transform=transform, progress=progress), tokenizer
 
@@ -56,6 +63,7 @@ def _open_folder(
     dtype: torch.dtype,
     quantize: Quantize,
     progress: Callable[[float], None] | None,
+    room_bytes: int,
 ) -> tuple[Loaded, Tokenizer]:
     if quantize not in (Quantize.AUTO, Quantize.NONE):
         raise UsageError(
@@ -64,6 +72,7 @@ def _open_folder(
         )
     checkpoint = open_folder(path)
     checkpoint.check()
+    _require_room(path, checkpoint.parameters * dtype.itemsize, room_bytes)
     tokenizer = read_folder_tokenizer(path)
     decoder = fill_decoder(checkpoint.config, checkpoint.weights(), dtype=dtype, progress=progress)
     loaded = LoadedModules(
@@ -73,3 +82,12 @@ def _open_folder(
         parameters=checkpoint.parameters,
     )
     return loaded, tokenizer
+
+
+def _require_room(path: Path, needed_bytes: int, room_bytes: int) -> None:
+    if needed_bytes > room_bytes:
+        raise ModelTooLargeError(
+            f"{path.name} needs at least {needed_bytes / 1e9:.1f} GB of memory for its weights; "
+            f"{room_bytes / 1e9:.1f} GB are free.",
+            hint="Use a smaller model, dtype bfloat16, or a server with more memory: give its URL as the model.",
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import psutil
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -66,8 +67,9 @@ def pull_command(
 def show_command(
     model: Annotated[str, typer.Argument(metavar="NAME|PATH")] = hub.DEFAULT_MODEL, json: Json = False
 ) -> None:
-    """Print what a checkpoint is: architecture, size, context, prompt format."""
+    """Print what a checkpoint is: architecture, size, context, prompt format, memory."""
     details = hub.show(model)
+    available = psutil.virtual_memory().available
     facts = {
         "name": details.name,
         "path": str(details.path),
@@ -79,11 +81,15 @@ def show_command(
         "fim_family": details.fim_family,
         "license": details.license,
     }
+    memory = {name: {"bytes": size, "fits": size <= available} for name, size in details.memory_bytes.items()}
     if json:
-        print_json(facts)
+        print_json(facts | {"memory": memory, "memory_available_bytes": available})
         return
     table = Table.grid(padding=(0, 2))
     for key, value in facts.items():
         shown = ", ".join(value) if isinstance(value, list) else value
         table.add_row(key.replace("_", " "), f"{shown:,}" if isinstance(shown, int) else str(shown))
+    for name, size in details.memory_bytes.items():
+        fits = "fits" if size <= available else "does not fit"
+        table.add_row(f"memory as {name}", f"{size / 1e9:.2f} GB: {fits} in the {available / 1e9:.1f} GB free here")
     stdout.print(table)

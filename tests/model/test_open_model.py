@@ -11,8 +11,10 @@ from tokenizers import Tokenizer as Bpe
 from tokenizers import decoders, models, pre_tokenizers
 
 from model.api import Chunk, Engine, GenerateRequest, SamplingParams
-from model.errors import CheckpointError, UsageError
+from model.errors import CheckpointError, ModelTooLargeError, UsageError
+from model.load import Quantize
 from model.local import LocalEngine
+from model.open_model import open_model
 from tests.model.mistral_format import write_mistral
 from tests.model.tiny_hf import CASES, VOCABULARY, hf_model, write_hf
 
@@ -102,3 +104,14 @@ def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"neither a config\.json nor a params\.json") as caught:
         LocalEngine.load(tmp_path, threads=1)
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("layout", ["folder", "file"])
+def test_what_does_not_fit_is_refused_before_it_is_read(layout: str, tmp_path: Path, tiny_path: Path) -> None:
+    path = write_tokenizer(write_hf(tmp_path / "tiny", CASES["llama-2"])) if layout == "folder" else tiny_path
+    seen: list[float] = []
+    with pytest.raises(ModelTooLargeError, match="GB of memory for its weights") as caught:
+        open_model(path, dtype=torch.float32, quantize=Quantize.NONE, progress=seen.append, available_bytes=50_000)
+    assert caught.value.hint
+    assert not seen
+    open_model(path, dtype=torch.float32, quantize=Quantize.NONE, available_bytes=50_000_000)
