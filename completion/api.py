@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from model.api import EngineTimings, Usage
 from model.status import EngineState, EngineStatus, StatusListener
@@ -19,6 +19,7 @@ __all__ = [
     "EngineStatus",
     "EngineTimings",
     "Explanation",
+    "FollowsWorkspace",
     "Level",
     "SelectedItem",
     "StatusListener",
@@ -132,6 +133,10 @@ class Completer(Protocol):
         """Suggestions, best first; empty where nothing is worth showing."""
         ...
 
+    def last_attempt(self, path: str) -> Suggestion | None:
+        """The last suggestion made for a document, shown or not, with its explanation."""
+        ...
+
     def document_closed(self, path: str) -> None:
         """Forget what is held for a document."""
         ...
@@ -150,4 +155,25 @@ class Completer(Protocol):
 
     async def aclose(self) -> None:
         """Release connections and tasks; the shared engine process goes on for others."""
+        ...
+
+
+@runtime_checkable
+class FollowsWorkspace(Protocol):
+    """What a completer may also be: one that looks at the other files of the workspace. Paths are as in a request."""
+
+    def set_roots(self, roots: Sequence[str]) -> None:
+        """The workspace's roots, as absolute paths, from now on."""
+        ...
+
+    def file_changed(self, path: str, root: str | None, text: str, language_id: str | None) -> None:
+        """A buffer was opened or changed: it stands for its file until it is closed."""
+        ...
+
+    def file_saved(self, path: str, root: str | None) -> None:
+        """A buffer was written to disk."""
+        ...
+
+    def file_closed(self, path: str, root: str | None) -> None:
+        """A buffer was closed: the file on disk stands for itself again."""
         ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
+from completion.context.workspace import Workspace
 from completion.service import EngineCompleter
 from completion.settings import CompletionSettings
 from model import hub
@@ -25,7 +26,8 @@ def connect(settings: CompletionSettings) -> EngineCompleter:
             None if settings.engine_token_file is None else read_token(Path(settings.engine_token_file).expanduser())
         )
         model = None if settings.model == DEFAULT_MODEL else settings.model
-        return EngineCompleter(ManagedEngine(url=settings.engine_url, token=token, model=model), settings)
+        engine = ManagedEngine(url=settings.engine_url, token=token, model=model)
+        return EngineCompleter(engine, settings, _context(settings))
     options = EngineOptions(
         model=settings.model,
         adapter=None if settings.adapter is None else Path(settings.adapter),
@@ -38,4 +40,8 @@ def connect(settings: CompletionSettings) -> EngineCompleter:
     if options.fake is None and not options.is_url:
         with suppress(ModelMissingError):  # the engine pulls it, and tells how far it is
             hub.resolve(options.model)
-    return EngineCompleter(ManagedEngine(options), settings)
+    return EngineCompleter(ManagedEngine(options), settings, _context(settings))
+
+
+def _context(settings: CompletionSettings) -> Workspace | None:
+    return Workspace(index=settings.trusted) if settings.context else None

@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from math import exp
+from typing import TYPE_CHECKING
 
 from completion.api import (
     CompletionRequest,
@@ -21,18 +24,26 @@ from completion.api import (
     Suggestion,
     Trigger,
 )
+from completion.context.redact import prints_secret
 from completion.language import Language, detect
 from completion.pending import PendingSuggestions
 from completion.polish import polish
-from completion.prompt import BuiltPrompt, build_prompt
+from completion.prompt import BuiltPrompt, build_prompt, takes_snippets
 from completion.settings import CompletionSettings
 from completion.stopping import Cut, Site, StoppingGuard, choose_shape, survey
 from model.api import Chunk, Engine, EngineTimings, GenerateRequest, ModelInfo, SamplingParams, Usage
 from model.errors import UsageError
 from model.status import EngineState, EngineStatus
 
+if TYPE_CHECKING:
+    from completion.context.retriever import Snippet
+    from completion.context.workspace import Workspace
+
+logger = logging.getLogger(__name__)
+
 _LEAST_CONFIDENCE = {Level.QUIET: 0.5, Level.BALANCED: 0.2, Level.EAGER: 0.0}
 _ALTERNATIVES = 3
+_REMEMBERED_ATTEMPTS = 64
 _ALTERNATIVE_TEMPERATURE = 0.7
 _NO_USAGE = Usage(prompt_tokens=0, cached_tokens=0, completion_tokens=0)
 
@@ -76,17 +87,23 @@ class _Situation:
     prompt: BuiltPrompt
     model: ModelInfo
     started_s: float
+    context_ms: float
     prompt_ms: float
 
 
 class EngineCompleter:
     """`completion.api.Completer` over any `model.api.Engine`."""
 
-    def __init__(self, engine: Engine, settings: CompletionSettings | None = None) -> None:
+    def __init__(
+        self, engine: Engine, settings: CompletionSettings | None = None, context: Workspace | None = None
+    ) -> None:
+        """`context`: what knows the other files of the workspace; None: prompts show the file at the cursor alone."""
         self._engine = engine
+        self._context = context
         self._settings = settings or CompletionSettings()
         self._level = self._settings.level
         self._pending = PendingSuggestions()
+        self._attempts: OrderedDict[str, Suggestion] = OrderedDict()
 
     async def complete(self, request: CompletionRequest) -> list[Suggestion]:
         """Suggestions at `request.offset`, best first; empty where nothing is worth showing.
@@ -99,6 +116,18 @@ class EngineCompleter:
 
     async def attempt(self, request: CompletionRequest) -> list[Suggestion]:
         """As `complete`, with what would not be shown: at least one suggestion, maybe an empty one, explained."""
+        suggestions = await self._attempt(request)
+        self._attempts[request.path] = suggestions[0]
+        self._attempts.move_to_end(request.path)
+        while len(self._attempts) > _REMEMBERED_ATTEMPTS:
+            self._attempts.popitem(last=False)
+        return suggestions
+
+    def last_attempt(self, path: str) -> Suggestion | None:
+        """The last suggestion made for a document, shown or not."""
+        return self._attempts.get(path)
+
+    async def _attempt(self, request: CompletionRequest) -> list[Suggestion]:
         if not 0 <= request.offset <= len(request.text):
             raise UsageError(
                 f"Offset {request.offset} lies outside a text of {len(request.text)} characters.",
@@ -123,11 +152,18 @@ class EngineCompleter:
 
     async def _prepare(self, request: CompletionRequest, started_s: float) -> _Situation:
         model = await self._engine.info()
-        prompt_s = time.perf_counter()
+        context_s = time.perf_counter()
         text, offset = _with_selected(request)
+        snippets = await self._snippets(replace(request, text=text, offset=offset), model)
+        prompt_s = time.perf_counter()
         language = detect(language_id=request.language_id, path=request.path, text=text)
         prompt = build_prompt(
-            text=text, offset=offset, path=request.path, family=model.fim_family, budget=self._settings.budget
+            text=text,
+            offset=offset,
+            path=request.path,
+            family=model.fim_family,
+            budget=self._settings.budget,
+            snippets=snippets,
         )
         return _Situation(
             request=request,
@@ -139,8 +175,21 @@ class EngineCompleter:
             prompt=prompt,
             model=model,
             started_s=started_s,
+            context_ms=(prompt_s - context_s) * 1000,
             prompt_ms=(time.perf_counter() - prompt_s) * 1000,
         )
+
+    async def _snippets(self, request: CompletionRequest, model: ModelInfo) -> Sequence[Snippet]:
+        """What to show of other files: nothing where the model cannot read it. A defect costs the context alone."""
+        if self._context is None or not takes_snippets(model.fim_family):
+            return ()
+        from completion.context.rank import LARGE, Budget
+
+        try:
+            return await self._context.snippets(request, Budget() if model.fim_family == "tersely" else LARGE)
+        except Exception:
+            logger.exception("No context, because of a defect")
+            return ()
 
     async def _generate(self, situation: _Situation, attempt: int) -> _Draft:
         """Read the engine's stream until the guard has seen enough; closing the stream stops the engine."""
@@ -170,6 +219,27 @@ class EngineCompleter:
     def document_closed(self, path: str) -> None:
         """Forget the pending suggestions of a document."""
         self._pending.forget(path)
+        self._attempts.pop(path, None)
+
+    def set_roots(self, roots: Sequence[str]) -> None:
+        """The workspace's roots, as absolute paths."""
+        if self._context is not None:
+            self._context.set_roots(roots)
+
+    def file_changed(self, path: str, root: str | None, text: str, language_id: str | None) -> None:
+        """A buffer was opened or changed."""
+        if self._context is not None:
+            self._context.document_changed(root, path, text, language_id)
+
+    def file_saved(self, path: str, root: str | None) -> None:
+        """A buffer was written to disk."""
+        if self._context is not None:
+            self._context.document_saved(root, path)
+
+    def file_closed(self, path: str, root: str | None) -> None:
+        """A buffer was closed."""
+        if self._context is not None:
+            self._context.document_closed(root, path)
 
     def set_level(self, level: Level) -> None:
         """Turn the dial; holds from the next request on."""
@@ -191,7 +261,9 @@ class EngineCompleter:
             start()
 
     async def aclose(self) -> None:
-        """Release the engine's connections."""
+        """Release the engine's connections, and end what follows the workspace."""
+        if self._context is not None:
+            await self._context.aclose()
         await self._engine.aclose()
 
 
@@ -236,6 +308,8 @@ def _token_ends(chunk: Chunk, start: int) -> list[tuple[int, float]]:
 
 def _finish(situation: _Situation, draft: _Draft) -> Suggestion:
     text, notes = polish(draft.kept, situation.site, situation.language)
+    if text and prints_secret(text):
+        text, notes = "", (*notes, "dropped: it has the shape of a secret")
     confidence = draft.confidence(len(text))
     if len(draft.kept) < len(draft.raw):
         notes = (f"stopped: {draft.cut.reason}", *notes)
@@ -277,7 +351,9 @@ def _nothing(situation: _Situation, reason: str) -> Suggestion:
 
 def _timings(situation: _Situation, engine: EngineTimings) -> CompletionTimings:
     total_ms = (time.perf_counter() - situation.started_s) * 1000
-    return CompletionTimings(prompt_ms=situation.prompt_ms, engine=engine, total_ms=total_ms)
+    return CompletionTimings(
+        context_ms=situation.context_ms, prompt_ms=situation.prompt_ms, engine=engine, total_ms=total_ms
+    )
 
 
 def _answered_from_memory(held: Suggestion, started_s: float) -> Suggestion:

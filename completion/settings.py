@@ -29,6 +29,10 @@ class CompletionSettings:
     level: Level = Level.BALANCED
     max_tokens: int = 64
     budget: PromptBudget = field(default_factory=PromptBudget)
+    context: bool = True
+    """Show the model what the cursor needs of other files, where the model was trained to read such."""
+    trusted: bool = True
+    """Whether files of the workspace may be read and indexed; without, only open buffers are known."""
     adapter: str | None = None
     """File that `tersely train` wrote, merged into the model; None: the one that the model brings, if any."""
     threads: int | None = None

@@ -16,6 +16,7 @@ from lsp.settings import parse
 
 logger = logging.getLogger(__name__)
 
+EXPLAIN = "tersely/explain"
 DID_SHOW = "textDocument/didShowCompletion"
 DID_PARTIALLY_ACCEPT = "textDocument/didPartiallyAcceptCompletion"
 DID_FOCUS = "textDocument/didFocus"
@@ -32,6 +33,7 @@ def build(connect: Connect) -> Server:
     _add_lifecycle(server)
     _add_documents(server)
     _add_suggestions(server)
+    _add_explanations(server)
     _add_reports(server)
     return server
 
@@ -66,6 +68,7 @@ def _add_lifecycle(server: Server) -> None:
     def did_change_workspace_folders(params: types.DidChangeWorkspaceFoldersParams) -> None:
         added, removed = params.event.added, params.event.removed
         host.documents.change_roots(added=[one.uri for one in added], removed=[one.uri for one in removed])
+        host.roots_changed()
 
     @server.feature(types.SHUTDOWN)
     async def shutdown(_: Any) -> None:
@@ -94,6 +97,10 @@ def _add_documents(server: Server) -> None:
                 document.buffer.replace_all(change.text)
         document.buffer.version = params.text_document.version
         host.changed(document)
+
+    @server.feature(types.TEXT_DOCUMENT_DID_SAVE, types.SaveOptions(include_text=False))
+    def did_save(params: types.DidSaveTextDocumentParams) -> None:
+        host.saved(params.text_document.uri)
 
     @server.feature(types.TEXT_DOCUMENT_DID_CLOSE)
     def did_close(params: types.DidCloseTextDocumentParams) -> None:
@@ -128,6 +135,13 @@ def _add_suggestions(server: Server) -> None:
             host.sent(suggestion, params.text_document.uri)
         # Asked for again at the next key, since a suggestion depends on every key.
         return types.CompletionList(is_incomplete=True, items=[item for item, _ in pairs])
+
+
+def _add_explanations(server: Server) -> None:
+    @server.feature(EXPLAIN)
+    def explain(params: Any) -> Any:
+        uri = _inside(params, "textDocument", "uri")
+        return server.host.explain(uri) if isinstance(uri, str) else None
 
 
 def _add_reports(server: Server) -> None:

@@ -12,9 +12,20 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from completion.acceptance import AcceptanceLog
-from completion.api import Completer, CompletionRequest, EngineState, EngineStatus, SelectedItem, Suggestion, Trigger
+from completion.api import (
+    Completer,
+    CompletionRequest,
+    EngineState,
+    EngineStatus,
+    FollowsWorkspace,
+    SelectedItem,
+    Suggestion,
+    Trigger,
+)
+from completion.explain import describe
 from completion.settings import CompletionSettings
 from lsp.acceptance import Offers
 from lsp.documents import Document, Documents
@@ -101,12 +112,25 @@ class Host:
 
     def opened(self, document: Document) -> None:
         """A document was opened, or got the focus: have the engine ready when the first key comes."""
+        self._tell_changed(document)
         if self.serves(document):
             self._warm_up()
 
     def changed(self, document: Document) -> None:
         """A document changed: what is being computed for it can only be stale."""
         self._end(document.uri)
+        self._tell_changed(document)
+
+    def saved(self, uri: str) -> None:
+        """A document was written to disk."""
+        document = self.documents.get(uri)
+        if document is not None and (follower := self._follower()) is not None:
+            follower.file_saved(document.path, document.root)
+
+    def roots_changed(self) -> None:
+        """The workspace has other folders than before."""
+        if (follower := self._follower()) is not None:
+            follower.set_roots(self.documents.roots)
 
     def close(self, uri: str) -> None:
         """Forget a document, here and below."""
@@ -114,6 +138,8 @@ class Host:
         document = self.documents.close(uri)
         if document is not None and self._completer is not None:
             self._completer.document_closed(document.path)
+            if (follower := self._follower()) is not None:
+                follower.file_closed(document.path, document.root)
 
     def serves(self, document: Document) -> bool:
         """Whether the settings want suggestions in this document."""
@@ -142,6 +168,14 @@ class Host:
             suggestions = suggestions[:1]
         known = tuple(one if one.suggestion_id else replace(one, suggestion_id=uuid.uuid4().hex) for one in suggestions)
         return Answer(document, request.offset, request.selected, known)
+
+    def explain(self, uri: str) -> dict[str, Any] | None:
+        """How the last suggestion for a document, or its absence, came about; None where nothing was asked yet."""
+        document = self.documents.get(uri)
+        if document is None or self._completer is None:
+            return None
+        suggestion = self._completer.last_attempt(document.path)
+        return None if suggestion is None else describe(suggestion)
 
     def sent(self, suggestion: Suggestion, uri: str) -> None:
         """A suggestion for a document is on its way to the editor."""
@@ -179,6 +213,17 @@ class Host:
             return []
         self.board.answered()
         return suggestions
+
+    def _tell_changed(self, document: Document) -> None:
+        """Documents too large for suggestions are too large to learn from."""
+        if (follower := self._follower()) is not None and self.serves(document):
+            text = _encodable(document.buffer.text)
+            follower.file_changed(document.path, document.root, text, document.language_id or None)
+
+    def _follower(self) -> FollowsWorkspace | None:
+        """The completer, if it wants to know of the workspace."""
+        completer: object = self._completer
+        return completer if isinstance(completer, FollowsWorkspace) else None
 
     def _end(self, uri: str) -> None:
         self._ghosts.end(uri)
@@ -238,6 +283,9 @@ class Host:
         self._completer = completer
         if self._settings.completion.level is not settings.level:
             completer.set_level(self._settings.completion.level)
+        self.roots_changed()
+        for document in self.documents:
+            self._tell_changed(document)
         self._unsubscribe = completer.on_status(self._engine_changed)
         if any(self.serves(document) for document in self.documents):
             self._warm_up()

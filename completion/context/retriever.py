@@ -6,6 +6,7 @@ Synchronous, for one thread; `completion.context.workspace` brings it to the eve
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from completion.api import CompletionRequest
@@ -17,7 +18,6 @@ from completion.context.resolve import members
 from completion.context.site import Surroundings, look_around, receiver_at
 from completion.language import detect
 
-TIME_LIMIT_MS = 15.0
 _MEMBERS_SHOWN = 8
 _CHOSEN_FROM = 24
 _SAME_PLACE_LINES = 10
@@ -51,34 +51,38 @@ class _Held:
 class Retriever:
     """Answers for one root. Remembers what it last showed, since that is in the engine's cache."""
 
-    def __init__(self, library: Library, *, time_limit_ms: float | None = TIME_LIMIT_MS) -> None:
+    def __init__(self, library: Library, *, time_limit_ms: float | None) -> None:
         """`time_limit_ms`: after this time, what was found by then is used; None: no limit."""
         self.library = library
         self.recent = Recent()
         self._time_limit_ms = time_limit_ms
         self._held: dict[str, _Held] = {}
         self._read_s: dict[str, float] = {}
+        self._cut_short = False
 
     def gather(self, request: CompletionRequest) -> tuple[Surroundings, list[Candidate]]:
         """The cursor's surroundings and every candidate. The file at the cursor is read from the request."""
-        started_s = time.perf_counter()
-        limit_s = float("inf") if self._time_limit_ms is None else self._time_limit_ms / 1000
-
-        def is_late() -> bool:
-            return time.perf_counter() - started_s > limit_s
-
         library = self.library
         library.refresh()
-        library.limit(is_late)
         language = detect(language_id=request.language_id, path=request.path, text=request.text).id
-        if not library.has_buffer(request.path) or started_s - self._read_s.get(request.path, 0.0) > _FRESH_S:
+        now_s = time.perf_counter()
+        if not library.has_buffer(request.path) or now_s - self._read_s.get(request.path, 0.0) > _FRESH_S:
             library.put(request.path, request.text, language)
-            self._read_s[request.path] = started_s
+            self._read_s[request.path] = now_s
         facts = library.facts(request.path)
         assert facts is not None
+        is_late = self._clock()
+        library.limit(is_late)
         site = look_around(text=request.text, offset=request.offset, path=request.path, language=language, facts=facts)
         candidates = Gatherer(library, site, request.text, self.recent, is_late).gather()
+        self._cut_short = is_late()
         return site, [one for one in candidates if one.path != request.path]
+
+    def _clock(self) -> Callable[[], bool]:
+        """Starts the time limit; what is returned tells whether it is over. Reading the file itself is not limited."""
+        limit_s = float("inf") if self._time_limit_ms is None else self._time_limit_ms / 1000
+        until_s = time.perf_counter() + limit_s
+        return lambda: time.perf_counter() > until_s
 
     def ranked(self, request: CompletionRequest) -> list[Ranked]:
         """Every candidate, best first."""
@@ -101,6 +105,9 @@ class Retriever:
         picks = _steady(choose([(one, text) for one, text in texts if text], budget, cached), cached)
         places = frozenset((one.candidate.path, one.text) for one in picks)
         snippets = tuple(map(_snippet, picks))
+        if self._cut_short:
+            self._held.pop(request.path, None)  # the next key finds warm caches, and more
+            return snippets
         self._held[request.path] = _Held(site.line, site.receiver, budget, snippets, places)
         return snippets
 

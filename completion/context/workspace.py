@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+TIME_LIMIT_MS = 15.0
 _ABSORB_MS = 5.0
 """How long one question may spend on other buffers that changed since the last."""
 _RECENT = 8
@@ -39,8 +40,18 @@ class _Change:
 class Workspace:
     """The context of one client's roots. All methods are called on the event loop; none of them blocks it."""
 
-    def __init__(self, *, index: bool = True, notice: Callable[[str], None] = logger.warning) -> None:
-        """`index`: keep indexes on disk; without, only the editor's buffers are known. `notice`: told on a thread."""
+    def __init__(
+        self,
+        *,
+        index: bool = True,
+        notice: Callable[[str], None] = logger.warning,
+        time_limit_ms: float | None = TIME_LIMIT_MS,
+    ) -> None:
+        """`index`: keep indexes on disk; without, only the editor's buffers are known. `notice`: told on a thread.
+
+        `time_limit_ms`: how long one question may take; None: as long as it needs.
+        """
+        self._time_limit_ms = time_limit_ms
         self._index = index
         self._notice = notice
         self._thread: ThreadPoolExecutor | None = None
@@ -49,6 +60,11 @@ class Workspace:
         self._indexers: dict[str, IndexerProcess] = {}
         self._changes: dict[tuple[str, str], _Change] = {}
         self._seen: dict[tuple[str, str], str] = {}
+
+    @property
+    def started(self) -> bool:
+        """Whether anything runs or is open."""
+        return self._thread is not None
 
     def set_roots(self, roots: Sequence[str]) -> None:
         """The workspace's roots, as absolute paths. What belongs to others is let go."""
@@ -114,7 +130,7 @@ class Workspace:
             return self._indexers.get(root)
         folder = Path(root)
         file = index_file(folder) if self._index and _is_project(folder) else None
-        self._retrievers[root] = Retriever(Library(file))
+        self._retrievers[root] = Retriever(Library(file), time_limit_ms=self._time_limit_ms)
         if file is None:
             return None
         try:

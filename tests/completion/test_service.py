@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from math import exp
+from pathlib import Path
 
 import pytest
 
 from completion.api import CompletionRequest, Level, SelectedItem, Trigger
+from completion.context.workspace import Workspace
 from completion.service import EngineCompleter
 from completion.settings import CompletionSettings
 from model.api import Chunk, GenerateRequest, ModelInfo, TokenLogprob
@@ -127,6 +129,47 @@ async def test_the_prompt_is_in_the_family_the_model_was_trained_on() -> None:
     assert [use.source for use in suggestion.explanation.context] == ["prefix", "suffix"]
 
 
+async def test_context_comes_first_in_the_prompt_and_is_accounted_for(tmp_path: Path) -> None:
+    (tmp_path / "money.py").write_text("def parse_money(text):\n    return text\n")
+    info = ModelInfo(name="m", architecture="a", fim_family="tersely")
+    completer = EngineCompleter(FakeEngine("parse_money(1)", info=info), context=Workspace(time_limit_ms=None))
+    request = request_at("from money import parse_money\n\nx = ‸\n", root=str(tmp_path))
+    (suggestion,) = await completer.attempt(request)
+    await completer.aclose()
+    shown = "<file_sep>money.py\ndef parse_money(text):\n    return text\n<issue_comment>"
+    assert suggestion.explanation.prompt.startswith(shown)
+    assert [use.source for use in suggestion.explanation.context] == ["import", "prefix", "suffix"]
+    assert suggestion.timings.context_ms > 0
+
+
+async def test_a_model_that_cannot_read_snippets_starts_no_index(tmp_path: Path) -> None:
+    context = Workspace(time_limit_ms=None)
+    completer = EngineCompleter(FakeEngine("1"), context=context)
+    await completer.attempt(request_at("x = ‸\n", root=str(tmp_path)))
+    assert not context.started
+    await completer.aclose()
+
+
+async def test_a_defect_in_context_costs_the_context_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    async def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    context = Workspace(time_limit_ms=None)
+    monkeypatch.setattr(context, "snippets", fail)
+    info = ModelInfo(name="m", architecture="a", fim_family="tersely")
+    completer = EngineCompleter(FakeEngine("1", info=info), context=context)
+    (suggestion,) = await completer.complete(request_at("x = ‸\n", root=str(tmp_path)))
+    assert suggestion.text == "1"
+    await completer.aclose()
+
+
+async def test_a_completion_with_the_shape_of_a_secret_is_dropped() -> None:
+    key = "AKIA" + "Z7Q2M4N6P8R0T1V3"
+    (suggestion,) = await EngineCompleter(FakeEngine(f'"{key}"')).attempt(request_at("key = ‸\n"))
+    assert suggestion.text == ""
+    assert any("secret" in note for note in suggestion.explanation.filters)
+
+
 async def test_the_level_can_change_while_running() -> None:
     completer = EngineCompleter(FakeEngine("a = 1\n    b = 2\n"))
     completer.set_level(Level.QUIET)
@@ -160,3 +203,14 @@ async def test_confidence_counts_the_tokens_of_what_is_kept_however_they_come(si
     assert suggestion.text == "a = b(1)"
     # a, =, b, (, 1, ) are the six first tokens; what comes behind them in the same chunk does not count.
     assert suggestion.confidence == pytest.approx(exp(-sum(range(1, 7)) / 10 / 6), abs=1e-4)
+
+
+async def test_the_last_attempt_is_remembered_even_when_it_was_not_shown() -> None:
+    completer = EngineCompleter(FakeEngine("guess", logprob=-3.0))
+    assert completer.last_attempt("a.py") is None
+    assert await completer.complete(request_at("x = ‸")) == []
+    attempt = completer.last_attempt("a.py")
+    assert attempt is not None
+    assert attempt.text == "guess"
+    completer.document_closed("a.py")
+    assert completer.last_attempt("a.py") is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Sequence
 
 import pytest
 
@@ -357,3 +358,56 @@ async def test_closing_the_host_ends_everything_and_can_be_repeated():
     assert await waiting is None
     assert bench.completer.closed
     assert await bench.ask(place) is None
+
+
+class FollowingCompleter(FakeCompleter):
+    """A completer that notes what it is told of the workspace."""
+
+    def __init__(self) -> None:
+        super().__init__("x")
+        self.told: list[tuple[object, ...]] = []
+
+    def set_roots(self, roots: Sequence[str]) -> None:
+        self.told.append(("roots", *roots))
+
+    def file_changed(self, path: str, root: str | None, text: str, language_id: str | None) -> None:
+        self.told.append(("changed", path, root, text, language_id))
+
+    def file_saved(self, path: str, root: str | None) -> None:
+        self.told.append(("saved", path, root))
+
+    def file_closed(self, path: str, root: str | None) -> None:
+        self.told.append(("closed", path, root))
+
+
+async def test_a_completer_that_follows_the_workspace_is_told_of_it():
+    completer = FollowingCompleter()
+    bench = Bench([completer])
+    bench.host.documents.change_roots(added=["file:///work"], removed=[])
+    early, _ = bench.open("early‸", uri="file:///work/early.py")
+    await bench.start()
+    root = early.root
+    assert completer.told == [("roots", root), ("changed", "early.py", root, "early", "python")]
+    completer.told.clear()
+    document, place = bench.open("a‸", uri="file:///work/b/c.py")
+    document.buffer.replace(place, place, "b")
+    bench.host.changed(document)
+    bench.host.saved(document.uri)
+    bench.host.close(document.uri)
+    bench.host.saved(document.uri)
+    bench.host.roots_changed()
+    assert completer.told == [
+        ("changed", "b/c.py", root, "a", "python"),
+        ("changed", "b/c.py", root, "ab", "python"),
+        ("saved", "b/c.py", root),
+        ("closed", "b/c.py", root),
+        ("roots", root),
+    ]
+
+
+async def test_a_document_without_suggestions_is_not_learned_from():
+    completer = FollowingCompleter()
+    bench = Bench([completer])
+    await bench.start(dataclasses.replace(QUIET, max_file_size=3))
+    bench.open("long text‸")
+    assert [one[0] for one in completer.told] == ["roots"]

@@ -57,6 +57,8 @@ BAD = [
     ("maxTokens", 0, "64"),
     ("maxTokens", 1.5, "64"),
     ("maxTokens", True, "64"),
+    ("context", "yes", "true"),
+    ("trusted", 1, "true"),
     ("engine.url", "localhost:80", "none"),
     ("engine.tokenFile", 7, "none"),
     ("engine.adapter", 7, "none"),
