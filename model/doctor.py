@@ -13,7 +13,10 @@ from enum import StrEnum
 from pathlib import Path
 
 from model import hub
-from model.errors import TerselyError
+from model.errors import TerselyError, UsageError
+from model.hosted.accounting import ledger_path, prices_path, read_prices, read_totals
+from model.hosted.address import is_hosted, parse_hosted
+from model.hosted.keys import find_key
 from model.paths import cache_dir, log_dir, runtime_dir
 
 
@@ -38,9 +41,11 @@ class Finding:
 def examine(model: str, *, url: str | None = None) -> list[Finding]:
     """Look at everything; never raises. `url`: the server that is asked in place of an engine of our own."""
     findings = []
-    for look in (_python, _torch, _gpu, _xformers, lambda: _model(model), _offline, _folders, _engines):
+    hosted = is_hosted(model)
+    about_model = (lambda: _hosted(model)) if hosted else (lambda: _model(model))
+    for look in (_python, _torch, _gpu, _xformers, about_model, _offline, _folders, _engines):
         findings.extend(_safely(look))
-    findings.append(_where_text_goes(url))
+    findings.append(_where_text_goes(url or (_address(model) if hosted else None)))
     return findings
 
 
@@ -128,6 +133,20 @@ def _model(model: str) -> Iterator[Finding]:
     )
 
 
+def _hosted(model: str) -> Iterator[Finding]:
+    hosted = parse_hosted(model)
+    key = find_key(hosted)
+    told = "no key, and none is asked for" if key is None else "a key for it is there"
+    yield Finding(subject="model", verdict=Verdict.OK, detail=f"{hosted.name} ({hosted.kind}) at {hosted.host}; {told}")
+    priced = hosted.name in read_prices(prices_path())
+    yield Finding(
+        subject="usage",
+        verdict=Verdict.OK if priced else Verdict.WARNING,
+        detail=f"{read_totals(ledger_path())} so far, by {ledger_path()}",
+        hint="" if priced else f"For costs, give the price of {hosted.name} in {prices_path()}; see docs/hosted.md.",
+    )
+
+
 def _offline() -> Iterator[Finding]:
     if hub.offline():
         yield Finding(subject="network", verdict=Verdict.OK, detail="TERSELY_OFFLINE is set: nothing is ever fetched")
@@ -162,6 +181,14 @@ def _where_text_goes(url: str | None) -> Finding:
     if url is None:
         return Finding(subject="privacy", verdict=Verdict.OK, detail="text goes to the engine on this machine only")
     return Finding(subject="privacy", verdict=Verdict.OK, detail=f"text around the cursor is sent to {url}")
+
+
+def _address(model: str) -> str:
+    """Where a hosted model's text goes; as it was written where that makes no sense, which another finding says."""
+    try:
+        return parse_hosted(model).url
+    except UsageError:
+        return model
 
 
 def _existing(path: Path) -> Path:

@@ -132,6 +132,17 @@ FORMATS: Mapping[str, FimFormat] = MappingProxyType(
                 path_in_prefix=True,
                 by_vocabulary=False,
             ),
+            # For hosted servers, which lay out the parts themselves: docs/hosted.md. No model has these tokens.
+            FimFormat(
+                family="parts",
+                prefix="<|parts_prefix|>",
+                suffix="<|parts_suffix|>",
+                middle=None,
+                suffix_first=True,
+                file_separator="<|parts_file|>",
+                path_in_prefix=True,
+                by_vocabulary=False,
+            ),
         )
     }
 )

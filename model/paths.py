@@ -27,6 +27,12 @@ def models_dir() -> Path:
     return cache_dir() / "models"
 
 
+def config_dir() -> Path:
+    """What the user writes by hand."""
+    home = _home()
+    return home / "config" if home else platformdirs.user_config_path(_APP, appauthor=False)
+
+
 def state_dir() -> Path:
     """Logs and the acceptance log."""
     home = _home()

@@ -11,6 +11,7 @@ from typing import TypeVar
 from model import hub
 from model.api import Engine, ModelInfo
 from model.fake import FakeEngine
+from model.hosted.engine import HostedEngine
 from model.remote import HttpEngine
 from model.service.auth import read_token
 from model.service.host import Loader
@@ -32,6 +33,8 @@ def loader(options: EngineOptions) -> Loader:
         if fake is not None:
             text, delay_s = fake
             return FakeEngine(text, token_delay_s=delay_s, info=ModelInfo(name="fake", architecture="fake"))
+        if options.is_hosted:
+            return await asyncio.to_thread(HostedEngine.open, options.model)  # a keyring may ask the user
         if options.is_url:
             file = options.upstream_token_file
             return HttpEngine(options.model, token=None if file is None else read_token(file))

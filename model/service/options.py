@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from model.errors import UsageError
+from model.hosted.address import is_hosted, parse_hosted
 from model.registry import DEFAULT_MODEL, MODELS
 from model.service.address import is_loopback
 
@@ -27,8 +28,9 @@ _FAKE = re.compile(r"fake(?:@(?P<delay_s>[0-9.]+))?:(?P<text>.*)", re.DOTALL)
 class EngineOptions:
     """A model and how to serve it.
 
-    `model` is a name from the registry, a path, or the URL of a server that speaks OpenAI's completions: then this
-    engine is a gateway to it, with our own socket, segments and metrics. For tests there is `fake:TEXT`, served by
+    `model` is a name from the registry, a path, or the URL of a server that speaks OpenAI's completions, or a hosted
+    model such as `mistral:codestral-latest`: then this engine is a gateway to it, with our own socket, segments and
+    metrics. For tests there is `fake:TEXT`, served by
     `model.fake.FakeEngine`, and `fake@SECONDS:TEXT` with that delay before each token. Without `port`, the engine
     listens where only this user can reach it. `idle_unload_s` None: the model stays loaded for ever.
     """
@@ -69,14 +71,21 @@ class EngineOptions:
 
     @property
     def is_url(self) -> bool:
-        """Whether the model is somebody else's server."""
-        return self.model.startswith(("http://", "https://"))
+        """Whether the model is on somebody else's server: at a URL, or hosted."""
+        return self.model.startswith(("http://", "https://")) or self.is_hosted
+
+    @property
+    def is_hosted(self) -> bool:
+        """Whether the model is a provider's, reached with a key of the user's."""
+        return is_hosted(self.model)
 
     @property
     def model_name(self) -> str:
         """The model for people and for `/v1/models`: its name, or its file's without the ending."""
         if self.fake is not None:
             return "fake"
+        if self.is_hosted:
+            return parse_hosted(self.model).name
         if self.is_url:
             return urlsplit(self.model).netloc
         return self.model if self.model in MODELS else Path(self.model).stem
@@ -100,12 +109,14 @@ class EngineOptions:
             raise UsageError(f"There is no dtype {self.dtype!r}.", hint=f"Use one of {', '.join(DTYPES)}.")
         if self.quantize not in QUANTIZATIONS:
             raise UsageError(f"There is no quantization {self.quantize!r}.", hint=f"Use {', '.join(QUANTIZATIONS)}.")
+        if self.is_hosted:
+            parse_hosted(self.model)
         for name, value in (("threads", self.threads), ("context", self.context_tokens)):
             if value is not None and value < 1:
                 raise UsageError(f"--{name} must be 1 or more, not {value}.", hint="Leave it out for the default.")
         if self.idle_unload_s is not None and self.idle_unload_s <= 0:
             raise UsageError("--idle-unload must be more than 0 seconds.", hint="Leave it out, or give more.")
-        if self.upstream_token_file is not None and not self.is_url:
+        if self.upstream_token_file is not None and (self.is_hosted or not self.is_url):
             raise UsageError(
                 "--upstream-token-file is for a server.", hint="Give that server's URL as --model, or leave it out."
             )

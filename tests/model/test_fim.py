@@ -16,8 +16,9 @@ LAYOUTS = {
     "codellama": "▁<PRE>P▁<SUF>S▁<MID>",
     "mistral": "[SUFFIX]S[PREFIX]P",
     "tersely": "<issue_comment>S<issue_start>P",
+    "parts": "<|parts_suffix|>S<|parts_prefix|>P",
 }
-SUFFIX_FIRST = ("seed", "mistral", "tersely")
+SUFFIX_FIRST = ("seed", "mistral", "tersely", "parts")
 
 
 @pytest.mark.parametrize(("family", "expected"), LAYOUTS.items())
@@ -35,7 +36,8 @@ def test_every_family_has_a_published_layout() -> None:
 def test_detected_by_its_own_tokens_only(family: str) -> None:
     tokens = set(fim.FORMATS[family].tokens)
     # The tokens of tersely's own format are in every SmolLM2: there the adapter names the family.
-    assert fim.detect(tokens | {"def", "<s>"}) == (family if family != "tersely" else "none")
+    by_vocabulary = family not in ("tersely", "parts")
+    assert fim.detect(tokens | {"def", "<s>"}) == (family if by_vocabulary else "none")
     assert fim.detect(tokens - {fim.FORMATS[family].suffix}) == "none"
 
 
