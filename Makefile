@@ -10,9 +10,11 @@ else
 BIN := $(VENV)/bin
 endif
 INSTALLED := $(VENV)/.installed
+EDITORS := nvim or vscode
+FAST := not model and not node and not slow and not nvim and not vscode
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast lint format bench package wheel-smoke clean
+.PHONY: help install demo test test-fast e2e lint lint-editors format bench package wheel vsix wheel-smoke clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -30,17 +32,26 @@ $(INSTALLED): pyproject.toml $(CONSTRAINTS)
 demo: $(INSTALLED) ## Ghost text at several places of a sample repository
 	$(BIN)/tersely demo
 
-test: $(INSTALLED) ## All tests: the fast ones first, then those with the real model and real clients
-	$(BIN)/python -m pytest -q -m "not model and not node and not slow"
-	$(BIN)/python -m pytest -q -m "model or node or slow"
+test: $(INSTALLED) ## All tests but those in real editors: the fast ones first, then those with the real model
+	$(BIN)/python -m pytest -q -m "$(FAST)"
+	$(BIN)/python -m pytest -q -m "(model or node or slow) and not ($(EDITORS))"
 
 test-fast: $(INSTALLED) ## The fast tests alone
-	$(BIN)/python -m pytest -q -m "not model and not node and not slow"
+	$(BIN)/python -m pytest -q -m "$(FAST)"
+
+e2e: $(INSTALLED) ## Tests in real editors: Neovim 0.11 and 0.12, VS Code; fetches what it needs on first use
+	$(BIN)/python -m pytest -q -m "$(EDITORS)"
 
 lint: $(INSTALLED) ## Style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+lint-editors: ## Style and types of the editors' clients, where their tools are installed
+	@if command -v stylua >/dev/null; then cd editors/nvim && stylua --check .; else echo "stylua is not installed"; fi
+	@if command -v luacheck >/dev/null; then cd editors/nvim && luacheck -q .; else echo "luacheck is not installed"; fi
+	@if [ -d editors/vscode/node_modules ]; then cd editors/vscode && npm run check; \
+	  else echo "npm ci in editors/vscode first"; fi
 
 format: $(INSTALLED) ## Put the style right
 	$(BIN)/ruff check --fix .
@@ -49,12 +60,18 @@ format: $(INSTALLED) ## Put the style right
 bench: $(INSTALLED) ## Every claim that the README makes, measured here: JSON and plots under bench/results
 	$(BIN)/python -m bench
 
-package: $(INSTALLED) ## Wheel and source distribution, into dist/
+package: wheel vsix ## Wheel, source distribution and the VS Code extension, into dist/
+
+wheel: $(INSTALLED) ## Wheel and source distribution, into dist/
 	rm -rf dist
 	$(BIN)/python -m build
 
-wheel-smoke: package ## Install the wheel into a fresh environment and complete a line from a hostile workspace
+vsix: ## The VS Code extension, into dist/, where Node.js is installed
+	@if ! command -v npm >/dev/null; then echo "vsix: left out, since Node.js and npm are not installed"; else \
+	  mkdir -p dist && cd editors/vscode && npm ci --ignore-scripts --no-audit --no-fund && npm test && npm run package; fi
+
+wheel-smoke: wheel ## Install the wheel into a fresh environment and complete a line from a hostile workspace
 	$(PYTHON) tests/wheel/smoke.py dist $(if $(CONSTRAINTS),--constraints $(CONSTRAINTS))
 
 clean: ## Remove what was built
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) dist build editors/vscode/dist editors/vscode/build .mypy_cache .ruff_cache .pytest_cache .hypothesis
