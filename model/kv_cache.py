@@ -54,11 +54,11 @@ class KvCache:
         return self.capacity_tokens * self._shape.bytes_per_token
 
     def reserve(self, tokens: int) -> None:
-        """Make room for so many tokens in all; capacity doubles, so that growth is cheap on average."""
+        """Make room for so many tokens in all; capacity grows by a quarter or more, so growth is cheap on average."""
         if tokens <= self.capacity_tokens:
             return
         old = self._store
-        self._store = self._empty(max(tokens, 2 * self.capacity_tokens, _LEAST_CAPACITY_TOKENS))
+        self._store = self._empty(max(tokens, self.capacity_tokens * 5 // 4, _LEAST_CAPACITY_TOKENS))
         held = len(self.tokens)
         self._store[:, :, :, :held] = old[:, :, :, :held]
         self.keys = [layer[0] for layer in self._store]

@@ -84,11 +84,14 @@ def load_served(
         if progress is not None:
             progress((index + 1) / (len(config.layers) + 1))
     rest = dict(weights)
-    head_weight = embedding if config.tied_embeddings else rest["lm_head.weight"]
-    head = packer.head(head_weight)
+    stored = embedding.to(dtype)
+    if config.tied_embeddings:
+        head = packer.head(embedding, stored)
+    else:
+        head = packer.head(rest["lm_head.weight"], rest["lm_head.weight"].to(dtype))
     decoder = ServingDecoder(
         config,
-        embedding=embedding.to(dtype),
+        embedding=stored,
         layers=layers,
         norm=rest["norm.weight"],
         attention=CpuAttention(dtype, few_rows=FEW_ROWS),
@@ -188,13 +191,16 @@ class _Packer:
         packed = self._packed(weight)
         return plain if packed is None else PackedLinear(packed, plain)
 
-    def head(self, weight: Tensor) -> Head:
-        """A head's errors are mended by its second look, so `auto` packs it as tightly as the kernel can."""
+    def head(self, weight: Tensor, stored: Tensor) -> Head:
+        """A head's errors are mended by its second look, so `auto` packs it as tightly as the kernel can.
+
+        `stored` is the weight as it is kept, so that tied embeddings are kept once.
+        """
         if self._quantize is Quantize.NONE:
-            return ExactHead(weight.to(self._dtype))
+            return ExactHead(stored)
         if self._quantize is not Quantize.INT8 and int4_fits(weight) and _has_int4_kernel():
-            return ScreenedHead(Int4Linear(weight), weight.to(self._dtype))
-        return ScreenedHead(Int8Linear(weight), weight.to(self._dtype))
+            return ScreenedHead(Int4Linear(weight), stored)
+        return ScreenedHead(Int8Linear(weight), stored)
 
     def used(self) -> str:
         return "+".join(sorted(self._used)) or "none"

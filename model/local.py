@@ -13,6 +13,7 @@ from typing import Self
 import psutil
 import torch
 
+from model import memory
 from model.api import Chunk, GenerateRequest, ModelInfo
 from model.cached_decoder import Loaded
 from model.errors import EngineError, EngineUnavailableError, RequestError, UsageError
@@ -110,6 +111,7 @@ class LocalEngine:
         served, tokenizer = open_model(
             path, dtype=pick_dtype(dtype), quantize=pick_quantize(quantize), transform=merge, progress=progress
         )
+        memory.give_back()  # weights in float32 came and went
         if merge is not None:
             merge.check_complete()
         return cls(

@@ -14,6 +14,10 @@ _CHEAP_TOKENS = 128
 """Losing so many is no worse than the copy that would save them: about one prefill chunk."""
 
 
+_ANSWER_TOKENS = 64
+"""Room for a prompt is made once, with so much beside it as most answers need."""
+
+
 class PrefixCache:
     """Slots in the order of their last use, within `budget_bytes` beside those in use, and at most `slots`."""
 
@@ -38,6 +42,7 @@ class PrefixCache:
         else:
             cache = KvCache(self._shape)
             cache.copy_prefix(best, shared)
+        cache.reserve(len(prompt) + _ANSWER_TOKENS)
         self._busy[id(cache)] = cache
         self._evict()
         return cache

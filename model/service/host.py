@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
-import gc
 import logging
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+from model import memory
 from model.api import Engine, ModelInfo
 from model.errors import EngineUnavailableError, TerselyError
 from model.status import EngineState, EngineStatus, StatusListener
@@ -70,7 +68,7 @@ class ModelHost:
         self.status = EngineStatus(state=EngineState.IDLE, message=f"{self.name} is unloaded while idle.")
         await engine.aclose()
         del engine
-        _give_memory_back()
+        memory.give_back()
         logger.info("unloaded %s after %.0f s idle", self.name, self.idle_unload_s)
         return True
 
@@ -135,11 +133,3 @@ def _in_words(error: BaseException) -> tuple[str, str]:
     if isinstance(error, TerselyError):
         return error.message, error.hint
     return f"{type(error).__name__}: {error}", "See the engine's log, and run `tersely doctor`."
-
-
-def _give_memory_back() -> None:
-    """Collect what is left, and return freed pages to the system: glibc keeps them otherwise."""
-    gc.collect()
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):  # another libc, which has its own ways
-            ctypes.CDLL("libc.so.6").malloc_trim(0)
