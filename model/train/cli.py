@@ -32,6 +32,7 @@ from model.train.packed import PackedDecoder
 from model.train.plot import draw_loss
 from model.train.start import record, start_from
 from model.train.team import Team, together
+from model.train.upcycle import UpcycleConfig, export_mixture, upcycle
 
 CPU_BUDGETS = Budgets(
     prefix_chars=(40, 800),
@@ -64,6 +65,8 @@ class TrainOptions:
     model: str = DEFAULT_MODEL
     start: Path | None = None
     """An adapter of the same base to train on; None: the base alone."""
+    mixture: UpcycleConfig | None = None
+    """Make the model that `start` gives into a mixture of this shape, and train its experts and routers alone."""
     loop: LoopConfig = field(default_factory=LoopConfig)
     limits: Limits = field(default_factory=lambda: Limits(minutes=60, decay_minutes=12))
     budgets: Budgets = CPU_BUDGETS
@@ -111,13 +114,16 @@ class Recipe:
 
 
 def train(options: TrainOptions) -> Progress:
-    """Train, or go on with, the run in `options.out`; write `adapter.safetensors` and `loss.png` there.
+    """Train, or go on with, the run in `options.out`; write `adapter.safetensors` (of a mixture:
+    `mixture.safetensors`) and `loss.png` there.
 
     Raises `UsageError` for options that do not fit, `ModelError`s for the base and the adapter to start from,
     `TrainingError` when the run cannot go on.
     """
     if options.processes > 1 and options.device != "cpu":
         raise UsageError("Several processes train on a CPU only.", hint="Leave --processes out, or --device.")
+    if options.mixture is not None and options.start is None:
+        raise UsageError("A mixture is made of a trained model.", hint="Give its adapter with --from FILE.")
     if options.processes > 1 and options.workers:
         raise UsageError("Processes that train together make their own examples.", hint="Leave workers out.")
     if options.device.startswith("cuda") and not torch.cuda.is_available():
@@ -125,10 +131,18 @@ def train(options: TrainOptions) -> Progress:
     base = resolve(options.model)
     record(options.out, options.start)
     progress = together(partial(_train, options, base), size=options.processes)
-    if options.loop.rank is not None:
-        export(options.out / "last.pt", base=base).save(options.out / "adapter.safetensors")
+    _export(options, base)
     draw_loss(options.out / "log.jsonl", options.out / "loss.png")
     return progress
+
+
+def _export(options: TrainOptions, base: Path) -> None:
+    last = options.out / "last.pt"
+    if options.mixture is not None and options.start is not None:
+        mixture = export_mixture(last, base=base, adapter=options.start, config=options.mixture)
+        mixture.save(options.out / "mixture.safetensors")
+    elif options.loop.rank is not None:
+        export(last, base=base).save(options.out / "adapter.safetensors")
 
 
 def _train(options: TrainOptions, base: Path, team: Team) -> Progress:
@@ -152,11 +166,14 @@ def _load(base: Path, options: TrainOptions) -> PackedDecoder:
     with GgufFile(base) as file:
         special_ids = control_ids(read_tokenizer(file))
         decoder = load_decoder(file).to(options.device)
-    loop = options.loop
-    model = PackedDecoder(decoder, rank=loop.rank, scale=loop.scale, special_ids=special_ids, seed=loop.seed)
-    if options.start is not None:
-        digest = hashlib.sha256(base.read_bytes()).hexdigest()
-        start_from(model, load_adapter(options.start), base_sha256=digest)
+    loop, mixture = options.loop, options.mixture
+    adapter = None if options.start is None else load_adapter(options.start)
+    rank = adapter.info.rank if mixture is not None and adapter is not None else loop.rank
+    model = PackedDecoder(decoder, rank=rank, scale=loop.scale, special_ids=special_ids, seed=loop.seed)
+    if adapter is not None:
+        start_from(model, adapter, base_sha256=hashlib.sha256(base.read_bytes()).hexdigest())
+    if mixture is not None:
+        upcycle(model, mixture, seed=loop.seed)
     return model
 
 

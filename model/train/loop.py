@@ -192,7 +192,8 @@ class Trainer:
         logits = self.model.logits(hidden[batch.places])  # [M, V]
         losses = functional.cross_entropy(logits, batch.targets, reduction="none")
         loss = (losses * batch.weights).sum() / total_weight
-        loss.backward()  # type: ignore[no-untyped-call]
+        whole = loss + self.model.auxiliary() * (batch.weights.sum() / total_weight)
+        whole.backward()  # type: ignore[no-untyped-call]
         return float(loss.detach())
 
     @torch.no_grad()
@@ -235,7 +236,13 @@ class Trainer:
                 f"The run in {self.folder} trains rank {rank}, not {self.config.rank}.",
                 hint="Go on with its rank, or choose another folder.",
             )
-        for name, parameter in self.model.trained().items():
+        trained = self.model.trained()
+        if {name: one.shape for name, one in trained.items()} != {n: one.shape for n, one in state["trained"].items()}:
+            raise UsageError(
+                f"The run in {self.folder} trains other weights.",
+                hint="Go on with the options that it began with, or choose another folder.",
+            )
+        for name, parameter in trained.items():
             parameter.data.copy_(state["trained"][name])
         self._optimizer.load_state_dict(state["optimizer"])
         decay = state["progress"].pop("decay")

@@ -21,6 +21,7 @@ from model.decoder import Decoder, Layer
 from model.layers.attention import Attention
 from model.layers.mlp import Mlp
 from model.layers.rope import rope_table
+from model.train.experts import ExpertMlp
 from model.train.projection import FullProjection, LowRankProjection
 
 
@@ -34,7 +35,8 @@ class PackedDecoder(nn.Module):
         self, decoder: Decoder, *, rank: int | None, scale: float, special_ids: Sequence[int], seed: int
     ) -> None:
         super().__init__()
-        self.scale = scale
+        self.balance = 0.0
+        """Weight of the loss that keeps experts evenly used, where there are experts."""
         generator = torch.Generator().manual_seed(seed)
         self.special_ids = tuple(special_ids)
         embedding = decoder.embedding.weight
@@ -87,6 +89,12 @@ class PackedDecoder(nn.Module):
         """Float32 logits [..., V]. Trained rows count as inputs only: their tokens are never an answer."""
         return self.decoder.head(hidden).float()
 
+    def auxiliary(self) -> Tensor | float:
+        """What the last forward pass adds to the loss: 0.0 for a dense model."""
+        found = [layer.mlp.balance for layer in self.decoder.layers if isinstance(layer.mlp, ExpertMlp)]
+        uneven = [one for one in found if one is not None]
+        return self.balance * torch.stack(uneven).mean() if uneven else 0.0
+
     def _embed(self, tokens: Tensor) -> Tensor:
         x = functional.embedding(tokens, self.decoder.embedding.weight)
         slots = self._slots[tokens]
@@ -114,7 +122,6 @@ def _layer(layer: nn.Module, x: Tensor, cosines: Tensor, sines: Tensor, bounds: 
     assert isinstance(layer, Layer)
     attention, mlp = layer.attention, layer.mlp
     assert isinstance(attention, Attention)
-    assert isinstance(mlp, Mlp)
     size = attention.config.head_dim
     normed = _norm(layer.attention_norm, x)
     query = _rotate(attention.q_proj(normed).unflatten(-1, (-1, size)), cosines, sines)  # [N, H, E]
@@ -123,7 +130,12 @@ def _layer(layer: nn.Module, x: Tensor, cosines: Tensor, sines: Tensor, bounds: 
     attended = attend(query, key, value, bounds=bounds)
     x = x + attention.o_proj(attended.flatten(1))
     normed = _norm(layer.mlp_norm, x)
-    fed: Tensor = mlp.down_proj(functional.silu(mlp.gate_proj(normed)) * mlp.up_proj(normed))
+    fed: Tensor
+    if isinstance(mlp, ExpertMlp):
+        fed = mlp(normed)
+    else:
+        assert isinstance(mlp, Mlp)
+        fed = mlp.down_proj(functional.silu(mlp.gate_proj(normed)) * mlp.up_proj(normed))
     return x + fed
 
 

@@ -28,6 +28,8 @@ class _LowRank(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, a, b = ctx.saved_tensors  # [N, I], [O, I], [r, I], [O, r]
         grad = grads[0]  # [N, O]
+        if not ctx.needs_input_grad[2]:  # frozen
+            return grad @ weight, None, None, None, None
         inner = functional.linear(x, a.to(x.dtype))  # [N, r]
         grad_inner = grad @ b.to(grad.dtype)  # [N, r]
         grad_a = (grad_inner.T @ x).float().mul_(ctx.scale)

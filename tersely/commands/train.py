@@ -34,6 +34,11 @@ def command(
         typer.Option("--rank", min=1, help="Rank of the adapter's updates; by default that of --from, or 32."),
     ] = None,
     rate: Annotated[float, typer.Option("--rate", min=0.0, help="Peak learning rate.")] = 5e-4,
+    experts: Annotated[
+        int,
+        typer.Option("--experts", min=0, help="Make the model that --from gives into a mixture of so many experts."),
+    ] = 0,
+    chosen: Annotated[int, typer.Option("--chosen", min=1, help="Of these, how many compute each token.")] = 2,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
     processes: Annotated[
         int, typer.Option("--processes", min=1, help="On a CPU: how many train together, one for each free core.")
@@ -54,15 +59,19 @@ def command(
     from model.train.cli import CPU_BUDGETS, GPU_BUDGETS, GPU_LOOP, TrainOptions, train
     from model.train.loop import Limits, LoopConfig
     from model.train.start import shipped_adapter, usual_rank
+    from model.train.upcycle import UpcycleConfig
 
     on_gpu = device.startswith("cuda")
-    if start is None:  # a run that is there goes on from its own checkpoint
-        adapter = None if (out / "last.pt").exists() else shipped_adapter(model)
+    if 0 < experts < chosen:
+        raise UsageError(f"Of {experts} experts, {chosen} cannot be chosen.", hint="Give a lower --chosen.")
+    if start is None:  # a run that is there goes on from its own checkpoint, but experts add to a model that stays
+        adapter = None if (out / "last.pt").exists() and not experts else shipped_adapter(model)
     else:
         adapter = None if start == "none" else Path(start).expanduser()
     if adapter is not None and not adapter.is_file():
         raise UsageError(f"There is no adapter {adapter}.", hint="Give a file that `tersely train` wrote, or none.")
-    rank = rank or usual_rank(out, adapter)
+    mixture = UpcycleConfig(experts=experts, chosen=chosen, rank=rank or UpcycleConfig().rank) if experts else None
+    rank = mixture.rank if mixture else rank or usual_rank(out, adapter)
     progress = train(
         TrainOptions(
             out=out,
@@ -70,6 +79,7 @@ def command(
             repository=repo,
             model=model,
             start=adapter,
+            mixture=mixture,
             loop=replace(GPU_LOOP if on_gpu else LoopConfig(), rank=rank, learning_rate=rate),
             limits=Limits(minutes=minutes, decay_minutes=min(decay, minutes)),
             budgets=GPU_BUDGETS if on_gpu else CPU_BUDGETS,
@@ -78,11 +88,12 @@ def command(
             processes=processes,
         )
     )
-    written = out / "adapter.safetensors"
+    kind = "mixture" if experts else "adapter"
+    written = out / f"{kind}.safetensors"
     if json:
-        print_json({"adapter": str(written), "steps": progress.step, "tokens": progress.tokens})
+        print_json({kind: str(written), "steps": progress.step, "tokens": progress.tokens})
     else:
-        stdout.print(f"{progress.step} steps, {progress.tokens:,} tokens. The adapter is {written}", soft_wrap=True)
+        stdout.print(f"{progress.step} steps, {progress.tokens:,} tokens. The {kind} is {written}", soft_wrap=True)
 
 
 def corpus_command(

@@ -17,6 +17,8 @@ from tersely.commands.train import command
         ({"repo": Path(), "corpus": Path()}, "Give one of --repo and --corpus"),
         ({"repo": Path(), "start": "nowhere.safetensors"}, "There is no adapter nowhere.safetensors"),
         ({"repo": Path(), "start": "none", "device": "cuda", "processes": 2}, "on a CPU only"),
+        ({"repo": Path(), "experts": 2, "chosen": 3}, "Of 2 experts, 3 cannot be chosen"),
+        ({"repo": Path(), "start": "none", "experts": 4}, "made of a trained model"),
     ],
 )
 def test_options_that_do_not_fit(options: dict[str, object], message: str, tmp_path: Path) -> None:
