@@ -291,3 +291,15 @@ async def test_the_log_can_be_switched_off(editor: Editor):
     await editor.client.workspace_execute_command_async(accepted)
     await editor.client.shutdown_session()
     assert not acceptance_file().exists()
+
+
+async def test_a_suggestion_explains_itself(editor: Editor):
+    await editor.start(capabilities=ANY)
+    editor.open("x = \n")
+    await editor.until_ready()
+    assert await editor.explain() is None
+    [item] = await editor.items(0, 4)
+    told = await editor.explain()
+    assert told["text"] == item.insert_text
+    assert told["tokens"].keys() == {"prompt", "reused", "generated"}
+    assert told["explain"].keys() == {"context", "prompt", "generated", "filters"}
