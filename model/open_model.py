@@ -11,9 +11,11 @@ import psutil
 import torch
 
 from model.cached_decoder import CachedDecoder, Loaded, ModuleHead
+from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.decoder import fill_decoder
 from model.checkpoint.folder import open_folder
 from model.checkpoint.gguf import GgufFile
+from model.checkpoint.gguf_model import GgufCheckpoint
 from model.config import ModelConfig
 from model.errors import ModelTooLargeError, UsageError
 from model.load import Quantize, WeightTransform, load_served
@@ -42,7 +44,7 @@ def open_model(
     progress: Callable[[float], None] | None = None,
     available_bytes: int | None = None,
 ) -> tuple[Loaded, Tokenizer]:
-    """A GGUF file through packed weights, a folder through the reference modules. `transform` is for GGUF files alone.
+    """Plain llama GGUF files through packed weights, all else through the reference modules, which take no `transform`.
 
     `available_bytes` None: the memory that is free now. Raises `CheckpointError`; `ModelTooLargeError` before anything
     is allocated; `UsageError` for options that a folder does not have.
@@ -54,7 +56,15 @@ def open_model(
         parameters = sum(prod(tensor.shape) for tensor in file.tensors.values())
         _require_room(path, parameters * dtype.itemsize, room_bytes)
         tokenizer = read_tokenizer(file)
+        if not is_packable(file):
+            _refuse_quantize(path, quantize)
+            return _by_modules(GgufCheckpoint(file), dtype=dtype, progress=progress), tokenizer
         return load_served(file, dtype=dtype, quantize=quantize, transform=transform, progress=progress), tokenizer
+
+
+def is_packable(file: GgufFile) -> bool:
+    """Is it one of those that packed weights serve: a dense model of the llama family?"""
+    return file.metadata.get("general.architecture") == "llama" and not file.metadata.get("llama.expert_count")
 
 
 def _open_folder(
@@ -65,23 +75,32 @@ def _open_folder(
     progress: Callable[[float], None] | None,
     room_bytes: int,
 ) -> tuple[Loaded, Tokenizer]:
-    if quantize not in (Quantize.AUTO, Quantize.NONE):
-        raise UsageError(
-            f"A folder of safetensors is not quantized to {quantize} at load yet.",
-            hint="Leave quantize at auto, or use a GGUF of the model.",
-        )
+    _refuse_quantize(path, quantize)
     checkpoint = open_folder(path)
     checkpoint.check()
     _require_room(path, checkpoint.parameters * dtype.itemsize, room_bytes)
     tokenizer = read_folder_tokenizer(path)
+    return _by_modules(checkpoint, dtype=dtype, progress=progress), tokenizer
+
+
+def _by_modules(
+    checkpoint: Checkpoint, *, dtype: torch.dtype, progress: Callable[[float], None] | None
+) -> LoadedModules:
     decoder = fill_decoder(checkpoint.config, checkpoint.weights(), dtype=dtype, progress=progress)
-    loaded = LoadedModules(
+    return LoadedModules(
         decoder=CachedDecoder(decoder),
         head=ModuleHead(decoder),
         config=checkpoint.config,
         parameters=checkpoint.parameters,
     )
-    return loaded, tokenizer
+
+
+def _refuse_quantize(path: Path, quantize: Quantize) -> None:
+    if quantize not in (Quantize.AUTO, Quantize.NONE):
+        raise UsageError(
+            f"{path.name} is not quantized to {quantize} at load yet.",
+            hint="Leave quantize at auto, or use a GGUF file of a dense Llama, Mistral or SmolLM2.",
+        )
 
 
 def _require_room(path: Path, needed_bytes: int, room_bytes: int) -> None:

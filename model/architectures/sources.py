@@ -32,9 +32,11 @@ class Source:
     convert: Convert = only
     packed: bool = False
     """Do the stored numbers stand for others, which `convert` unpacks? Else they must be floating-point."""
+    uneven: bool = False
+    """May the stored tensors differ in shape?"""
 
     def under(self, prefix: str) -> Source:
-        return Source(tuple(prefix + name for name in self.names), self.convert, self.packed)
+        return Source(tuple(prefix + name for name in self.names), self.convert, self.packed, self.uneven)
 
 
 Sources = dict[str, Source]

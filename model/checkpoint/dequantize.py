@@ -119,6 +119,38 @@ def _q6_k(blocks: Tensor) -> Tensor:
     return ((quants.float() - 32).view(-1, 16, 16) * scales[:, :, None]).flatten(1)
 
 
+def _two_bits(packed: Tensor) -> Tensor:
+    """uint8 [N, 64] -> uint8 [N, 256]: of each run of 32 bytes first all lowest pairs of bits, then the next."""
+    shifted = packed.view(-1, 2, 1, 32) >> torch.tensor([0, 2, 4, 6], dtype=torch.uint8)[:, None]
+    return (shifted & 3).flatten(1)
+
+
+def _q2_k(blocks: Tensor) -> Tensor:
+    scale_min = _as(blocks, 80, 84, torch.float16)  # [N, 2]
+    scales, minimums = (blocks[:, 0:16] & 15).float(), (blocks[:, 0:16] >> 4).float()
+    return _scaled(_two_bits(blocks[:, 16:80]).view(-1, 16, 16), scale_min, scales, minimums)
+
+
+def _q3_k(blocks: Tensor) -> Tensor:
+    third = (blocks[:, None, 0:32] >> torch.arange(8, dtype=torch.uint8)[None, :, None]) & 1  # [N, 8, 32]
+    quants = _two_bits(blocks[:, 32:96]).float() - 4 * (1 - third.flatten(1).float())
+    low, high = blocks[:, 96:104], blocks[:, 104:108]
+    upper = (high[:, None, :] >> torch.tensor([0, 2, 4, 6], dtype=torch.uint8)[None, :, None]) & 3  # [N, 4, 4]
+    scales = (torch.cat((low & 15, low >> 4), dim=1) | (upper.flatten(1) << 4)).float() - 32  # [N, 16]
+    scales = scales * _as(blocks, 108, 110, torch.float16)
+    return (quants.view(-1, 16, 16) * scales[:, :, None]).flatten(1)
+
+
+_E2M1_DOUBLED = (0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12)
+"""The sixteen values of the OCP Microscaling specification's E2M1, times two."""
+
+
+def _mxfp4(blocks: Tensor) -> Tensor:
+    levels = torch.tensor(_E2M1_DOUBLED, dtype=torch.float32)[_nibbles(blocks[:, 1:17]).int()]
+    exponents = blocks[:, 0:1].int() - 128
+    return levels * torch.ldexp(torch.ones_like(exponents, dtype=torch.float32), exponents)
+
+
 FORMATS: dict[int, NumberFormat] = {
     0: NumberFormat("F32", 1, 4, _f32),
     1: NumberFormat("F16", 1, 2, _f16),
@@ -127,10 +159,13 @@ FORMATS: dict[int, NumberFormat] = {
     6: NumberFormat("Q5_0", 32, 22, _q5_0),
     7: NumberFormat("Q5_1", 32, 24, _q5_1),
     8: NumberFormat("Q8_0", 32, 34, _q8_0),
+    10: NumberFormat("Q2_K", 256, 84, _q2_k),
+    11: NumberFormat("Q3_K", 256, 110, _q3_k),
     12: NumberFormat("Q4_K", 256, 144, _q4_k),
     13: NumberFormat("Q5_K", 256, 176, _q5_k),
     14: NumberFormat("Q6_K", 256, 210, _q6_k),
     28: NumberFormat("F64", 1, 8, _f64),
     30: NumberFormat("BF16", 1, 2, _bf16),
+    39: NumberFormat("MXFP4", 32, 17, _mxfp4),
 }
 """By ggml's type number."""

@@ -51,7 +51,7 @@ def read_weights(
     check(store, sources, shapes, ignored=ignored)
     for ours, source in sources.items():
         shapes_found = {store.tensors[name].shape for name in source.names}
-        if len(shapes_found) > 1 and not source.packed:
+        if len(shapes_found) > 1 and not (source.packed or source.uneven):
             raise CheckpointError(
                 f"The {len(source.names)} tensors of {store.name} from {source.names[0]!r} on have different shapes.",
                 hint="The files are not of one model; fetch it again.",

@@ -127,8 +127,8 @@ def test_truncation_names_the_tensor(tiny_path: Path, tmp_path: Path) -> None:
 def test_an_unsupported_number_format_names_tensor_and_formats(tiny_path: Path, tmp_path: Path) -> None:
     raw = tiny_path.read_bytes()
     at = raw.index(b"token_embd.weight") + len(b"token_embd.weight") + 4 + 16
-    with pytest.raises(CheckpointError, match=r"token_embd.weight.*number format 39") as caught:
-        GgufFile(_patched(tiny_path, tmp_path, at, struct.pack("<I", 39)))
+    with pytest.raises(CheckpointError, match=r"token_embd.weight.*number format 99") as caught:
+        GgufFile(_patched(tiny_path, tmp_path, at, struct.pack("<I", 99)))
     assert "Q4_1" in caught.value.hint
 
 

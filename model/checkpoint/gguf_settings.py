@@ -1,0 +1,132 @@
+"""GGUF metadata in the words of HF's `config.json`, so that each architecture is described once.
+
+Source: llama.cpp's `convert_hf_to_gguf.py` and `gguf-py/gguf/constants.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from model.architectures.settings import Settings
+from model.checkpoint.gguf import GgufFile
+from model.errors import CheckpointError
+
+_COMMON = {
+    "hidden_size": "embedding_length",
+    "intermediate_size": "feed_forward_length",
+    "num_hidden_layers": "block_count",
+    "num_attention_heads": "attention.head_count",
+    "num_key_value_heads": "attention.head_count_kv",
+    "head_dim": "attention.key_length",
+    "max_position_embeddings": "context_length",
+    "rms_norm_eps": "attention.layer_norm_rms_epsilon",
+    "layer_norm_eps": "attention.layer_norm_epsilon",
+    "norm_epsilon": "attention.layer_norm_epsilon",
+    "rope_theta": "rope.freq_base",
+    "sliding_window": "attention.sliding_window",
+    "num_local_experts": "expert_count",
+    "num_experts": "expert_count",
+    "num_experts_per_tok": "expert_used_count",
+    "moe_intermediate_size": "expert_feed_forward_length",
+    "embedding_multiplier": "embedding_scale",
+    "residual_multiplier": "residual_scale",
+    "attention_multiplier": "attention.scale",
+    "logits_scaling": "logit_scale",
+    "q_lora_rank": "attention.q_lora_rank",
+    "kv_lora_rank": "attention.kv_lora_rank",
+    "qk_rope_head_dim": "rope.dimension_count",
+    "n_routed_experts": "expert_count",
+    "n_shared_experts": "expert_shared_count",
+    "routed_scaling_factor": "expert_weights_scale",
+    "first_k_dense_replace": "leading_dense_block_count",
+}
+_NAMES = {
+    "llama": "llama",
+    "qwen2": "qwen2",
+    "qwen3": "qwen3",
+    "qwen3moe": "qwen3_moe",
+    "phi2": "phi",
+    "starcoder2": "starcoder2",
+    "granite": "granite",
+    "granitemoe": "granitemoe",
+    "deepseek2": "deepseek_v2",
+    "gpt-oss": "gpt_oss",
+}
+"""By `general.architecture`: HF's `model_type`."""
+
+
+def read_settings(file: GgufFile) -> Settings:
+    """Raises `CheckpointError` for an architecture that is not supported."""
+    name = file.metadata.get("general.architecture")
+    if name not in _NAMES:
+        raise CheckpointError(
+            f"{file.path.name} has architecture {name!r}, which is not supported.",
+            hint=f"Supported in GGUF: {', '.join(_NAMES)}.",
+        )
+    found = Settings({key: file.metadata.get(f"{name}.{theirs}") for key, theirs in _COMMON.items()}, file.path.name)
+    embedding = file.tensors.get("token_embd.weight")
+    if embedding is None:
+        raise CheckpointError(f"{file.path.name} has no tensor 'token_embd.weight'.", hint="Fetch the model again.")
+    values: dict[str, Any] = dict(found.values)
+    values |= {
+        "model_type": "mixtral" if name == "llama" and values["num_local_experts"] else _NAMES[str(name)],
+        "vocab_size": embedding.shape[0],
+        "tie_word_embeddings": "output.weight" not in file.tensors,
+        "rope_parameters": _rope(file, str(name)),
+    }
+    return Settings(values | _of_its_own(file, str(name), found), file.path.name)
+
+
+def _rope(file: GgufFile, name: str) -> dict[str, Any] | None:
+    def value(key: str) -> Any:
+        return file.metadata.get(f"{name}.rope.scaling.{key}")
+
+    kind = value("type")
+    if kind in (None, "none"):
+        return None
+    # llama.cpp keeps a tenth of YaRN's mscale; the ratio of mscale and mscale_all_dim is one in released models.
+    log_multiplier = value("yarn_log_multiplier")
+    weight = None if log_multiplier is None else log_multiplier * 10
+    return {
+        "rope_type": kind,
+        "rope_theta": file.metadata.get(f"{name}.rope.freq_base"),
+        "factor": value("factor"),
+        "original_max_position_embeddings": value("original_context_length"),
+        "mscale": weight,
+        "mscale_all_dim": weight,
+        "truncate": name != "gpt-oss",
+    }
+
+
+def _of_its_own(file: GgufFile, name: str, found: Settings) -> dict[str, Any]:
+    """What a family says in other words, or leaves to llama.cpp's code."""
+    if name == "phi2":
+        turning = found.integer("qk_rope_head_dim")
+        return {"partial_rotary_factor": turning * found.integer("num_attention_heads") / found.integer("hidden_size")}
+    if name == "qwen3moe":
+        return {"norm_topk_prob": True}
+    if name == "gpt-oss":
+        kinds = ("sliding_attention", "full_attention")
+        return {"layer_types": [kinds[index % 2] for index in range(found.integer("num_hidden_layers"))]}
+    if name == "deepseek2":
+        return _latent(file, found)
+    return {}
+
+
+def _latent(file: GgufFile, found: Settings) -> dict[str, Any]:
+    if file.metadata.get("deepseek2.expert_gating_func", 1) != 1:
+        raise CheckpointError(
+            f"{file.path.name} weighs its experts by sigmoid (DeepSeek-V3), which is not supported.",
+            hint="Use a model of the V2 family.",
+        )
+
+    def length(kind: str) -> Any:  # newer files keep the expanded heads' sizes under names of their own
+        plain = file.metadata.get(f"deepseek2.attention.{kind}_length")
+        return file.metadata.get(f"deepseek2.attention.{kind}_length_mla", plain)
+
+    own = Settings({"key": length("key"), "value": length("value")}, file.path.name)
+    return {
+        "head_dim": None,
+        "qk_nope_head_dim": own.integer("key") - found.integer("qk_rope_head_dim"),
+        "v_head_dim": own.integer("value"),
+    }

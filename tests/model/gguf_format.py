@@ -1,0 +1,178 @@
+"""Tiny checkpoints of every architecture as GGUF: HF's weights under the names that the `gguf` package gives them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import gguf
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from tests.model.mistral_format import interleaved_rows
+
+ARCHITECTURES = {
+    "llama": gguf.MODEL_ARCH.LLAMA,
+    "mixtral": gguf.MODEL_ARCH.LLAMA,
+    "qwen2": gguf.MODEL_ARCH.QWEN2,
+    "qwen3": gguf.MODEL_ARCH.QWEN3,
+    "qwen3_moe": gguf.MODEL_ARCH.QWEN3MOE,
+    "phi": gguf.MODEL_ARCH.PHI2,
+    "starcoder2": gguf.MODEL_ARCH.STARCODER2,
+    "granite": gguf.MODEL_ARCH.GRANITE,
+    "granitemoe": gguf.MODEL_ARCH.GRANITE_MOE,
+    "deepseek_v2": gguf.MODEL_ARCH.DEEPSEEK2,
+    "gpt_oss": gguf.MODEL_ARCH.GPT_OSS,
+}
+
+
+def write_gguf(source: Path, target: Path, *, split_latent: bool = False, fused_qkv: bool = False) -> Path:
+    """Convert HF's folder in float32. `split_latent`: DeepSeek's newer layout; `fused_qkv`: Phi-2's older one."""
+    config = json.loads((source / "config.json").read_text())
+    kind = ARCHITECTURES[config["model_type"]]
+    names = gguf.get_tensor_name_map(kind, config["num_hidden_layers"])
+    writer = gguf.GGUFWriter(target, gguf.MODEL_ARCH_NAMES[kind])
+    _add_metadata(writer, config)
+    weights = _plain_experts(_stacked(load_file(source / "model.safetensors")), config)
+    renamed = {}
+    for name, weight in weights.items():
+        stem, _, ending = name.rpartition(".")
+        if name.endswith("sinks"):
+            stem, ending = name, "weight"
+        found = names.get_name(stem)
+        assert found is not None, name
+        renamed[f"{found}.{ending}"] = _rows(name, weight, config)
+    if split_latent:
+        renamed = _split_latent(renamed, config)
+    if fused_qkv:
+        renamed = _fused_qkv(renamed)
+    for name, weight in renamed.items():
+        writer.add_tensor(name, weight.contiguous().numpy())
+    if (config["rope_parameters"].get("rope_type")) == "llama3":
+        writer.add_tensor("rope_freqs.weight", _llama3_factors(source).numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return target
+
+
+def _llama3_factors(source: Path) -> Tensor:
+    """From HF's own rotary frequencies, as llama.cpp's converter lists them."""
+    from tests.model.tiny_hf import hf_model
+
+    model = hf_model(source)
+    theta, frequencies = model.config.rope_parameters["rope_theta"], model.model.rotary_emb.inv_freq
+    plain = theta ** -(torch.arange(len(frequencies)) / len(frequencies))
+    return plain / frequencies
+
+
+def _stacked(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Experts that lie one by one, in one tensor under a name without their number."""
+    single = {name: weight for name, weight in weights.items() if not re.search(r"experts\.\d", name)}
+    groups: dict[str, list[Tensor]] = {}
+    for index in range(1000):
+        found = [name for name in weights if f"experts.{index}." in name]
+        if not found:
+            break
+        for name in found:
+            groups.setdefault(name.replace(f"experts.{index}.", "experts."), []).append(weights[name])
+    return single | {name: torch.stack(each) for name, each in groups.items()}
+
+
+def _plain_experts(weights: dict[str, Tensor], config: dict[str, Any]) -> dict[str, Tensor]:
+    """Fused gates and ups in tensors of their own, as converters write them."""
+    plain: dict[str, Tensor] = {}
+    for name, weight in weights.items():
+        if name.endswith("input_linear.weight"):
+            stem = name.replace("block_sparse_moe.input_linear.weight", "mlp.experts")
+            plain[f"{stem}.gate_proj.weight"], plain[f"{stem}.up_proj.weight"] = weight.chunk(2, 1)
+        elif name.endswith("gate_up_proj"):
+            stem = name.removesuffix("gate_up_proj")
+            plain[f"{stem}gate_proj.weight"] = weight[:, :, 0::2].transpose(1, 2)
+            plain[f"{stem}up_proj.weight"] = weight[:, :, 1::2].transpose(1, 2)
+        elif name.endswith("gate_up_proj_bias"):
+            stem = name.removesuffix("gate_up_proj_bias")
+            plain[f"{stem}gate_proj.bias"], plain[f"{stem}up_proj.bias"] = weight[:, 0::2], weight[:, 1::2]
+        elif name.endswith("experts.down_proj"):
+            plain[f"{name}.weight"] = weight.transpose(1, 2)
+        elif name.endswith("experts.down_proj_bias"):
+            plain[name.replace("_bias", ".bias")] = weight
+        else:
+            plain[name] = weight
+    return plain
+
+
+def _rows(name: str, weight: Tensor, config: dict[str, Any]) -> Tensor:
+    if config["model_type"] in ("llama", "mixtral", "granite", "granitemoe") and ("q_proj" in name or "k_proj" in name):
+        return interleaved_rows(
+            weight, config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+        )
+    return weight
+
+
+def _split_latent(weights: dict[str, Tensor], config: dict[str, Any]) -> dict[str, Tensor]:
+    split: dict[str, Tensor] = {}
+    for name, weight in weights.items():
+        if "attn_kv_b" not in name:
+            split[name] = weight
+            continue
+        heads = weight.view(config["num_attention_heads"], -1, weight.shape[1])
+        plain = config["qk_nope_head_dim"]
+        split[name.replace("kv_b", "k_b")] = heads[:, :plain].transpose(1, 2)
+        split[name.replace("kv_b", "v_b")] = heads[:, plain:]
+    return split
+
+
+def _fused_qkv(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    for name in [name for name in weights if ".attn_q." in name]:
+        parts = [weights.pop(name.replace("attn_q", f"attn_{part}")) for part in "qkv"]
+        weights[name.replace("attn_q", "attn_qkv")] = torch.cat(parts)
+    return weights
+
+
+def _add_metadata(writer: gguf.GGUFWriter, config: dict[str, Any]) -> None:
+    heads = config["num_attention_heads"]
+    head_dim = config.get("head_dim") or config["hidden_size"] // heads
+    latent = config["model_type"] == "deepseek_v2"
+    plain, turning = (config["qk_nope_head_dim"], config["qk_rope_head_dim"]) if latent else (0, head_dim)
+    rope = config["rope_parameters"]
+    adders = {
+        "context_length": config["max_position_embeddings"],
+        "embedding_length": config["hidden_size"],
+        "block_count": config["num_hidden_layers"],
+        "feed_forward_length": config["intermediate_size"],
+        "head_count": heads,
+        "head_count_kv": config["num_key_value_heads"],
+        "key_length": plain + turning,
+        "value_length": config["v_head_dim"] if latent else head_dim,
+        "rope_dimension_count": int(turning * rope.get("partial_rotary_factor", 1)),
+        "rope_freq_base": rope["rope_theta"],
+        "layer_norm_rms_eps": config.get("rms_norm_eps"),
+        "layer_norm_eps": config.get("layer_norm_eps", config.get("norm_epsilon")),
+        "sliding_window": config.get("sliding_window"),
+        "expert_count": config.get("num_local_experts", config.get("n_routed_experts")),
+        "expert_used_count": config.get("num_experts_per_tok"),
+        "expert_feed_forward_length": config.get("moe_intermediate_size"),
+        "expert_shared_count": config.get("n_shared_experts"),
+        "expert_weights_scale": config.get("routed_scaling_factor"),
+        "leading_dense_block_count": config.get("first_k_dense_replace"),
+        "q_lora_rank": config.get("q_lora_rank"),
+        "kv_lora_rank": config.get("kv_lora_rank"),
+        "embedding_scale": config.get("embedding_multiplier"),
+        "residual_scale": config.get("residual_multiplier"),
+        "attention_scale": config.get("attention_multiplier"),
+        "logit_scale": config.get("logits_scaling"),
+    }
+    for name, value in adders.items():
+        if value is not None:
+            getattr(writer, f"add_{name}")(value)
+    if rope.get("rope_type") == "yarn":
+        writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+        writer.add_rope_scaling_factor(rope["factor"])
+        writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
+        if "mscale_all_dim" in rope:
+            writer.add_rope_scaling_yarn_log_mul(0.1 * rope["mscale_all_dim"])
