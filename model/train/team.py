@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ import psutil
 import torch
 from torch import Tensor
 
-from model.errors import TrainingError
+from model.errors import TerselyError, TrainingError
 from model.train.examples import Example
 from model.train.feeder import Source
 
@@ -113,7 +114,7 @@ def together(work: Callable[[Team], T], *, size: int) -> T:
     with tempfile.TemporaryDirectory(prefix="tersely-team-") as folder:
         meeting = Path(folder) / "store"
         others: list[BaseProcess] = [
-            context.Process(target=_join, args=(work, Team(rank, size), meeting), daemon=True)
+            context.Process(target=_follow, args=(work, Team(rank, size), meeting), daemon=True)
             for rank in range(1, size)
         ]
         for process in others:
@@ -140,6 +141,14 @@ def _explained(error: RuntimeError, others: list[BaseProcess]) -> Exception:
                 hint="Was it out of memory? Try fewer --processes; the same command goes on from the last checkpoint.",
             )
     return error
+
+
+def _follow(work: Callable[[Team], object], team: Team, meeting: Path) -> None:
+    """Another process than the leader: its errors are a line, since what is wrong for all the leader raises."""
+    try:
+        _join(work, team, meeting)
+    except (TerselyError, RuntimeError) as error:
+        sys.exit(f"process {team.rank}: {error}")
 
 
 def _join(work: Callable[[Team], T], team: Team, meeting: Path) -> T:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.quality import card, measure
+from bench.quality.__main__ import SIZES, contend_all
 from bench.quality.ask import Answer, ask_all
 from bench.quality.contender import Contender
 from bench.quality.plot import draw
@@ -16,6 +17,7 @@ from bench.quality.sandbox import passes
 from bench.quality.tasks import HUMANEVAL, Task, humaneval
 from model.fake import FakeEngine
 from model.train.cli import CPU_BUDGETS, GPU_BUDGETS
+from model.train.cuts import CutKind
 from tests.model.tiny import write_tiny
 
 
@@ -132,7 +134,8 @@ def test_a_contender_is_measured_and_the_card_tells_it(tmp_path: Path) -> None:
     """A tiny random checkpoint at real tasks: what it answers does not matter, where it ends up does."""
     tasks = [*humaneval(HUMANEVAL, count=2, seed=0), *HOLES]
     checkpoint = write_tiny(tmp_path / "tiny.gguf", metadata={"llama.context_length": 4096})
-    found = Contender(name="base", checkpoint=checkpoint).contend(tasks)
+    (name, found), *others = contend_all([Contender(name="base", checkpoint=checkpoint)], tasks, at_once=1)
+    assert (name, others) == ("base", [])
     assert found["humaneval"]["tasks"] == 2
     assert found["held_out"]["python"]["without context"]["line"]["tasks"] == 3
     figures = {
@@ -160,6 +163,11 @@ def test_a_contender_is_measured_and_the_card_tells_it(tmp_path: Path) -> None:
     assert "Not yet measured: `python -m bench.quality`" not in text
     card.update(page, tmp_path / "absent.json")
     assert "Not yet measured: `python -m bench.quality`" in page.read_text(encoding="utf-8")
+
+
+def test_the_full_bench_asks_a_thousand_lines_of_each_language_and_all_of_humaneval() -> None:
+    assert SIZES["full"].humaneval is None
+    assert SIZES["full"].holes[CutKind.LINE] >= 1000
 
 
 def test_the_card_has_the_figures_that_were_measured() -> None:

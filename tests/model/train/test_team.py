@@ -103,6 +103,16 @@ def test_the_death_of_a_member_is_told() -> None:
         together(_die, size=2)
 
 
+def _refuse(team: Team) -> None:
+    raise UsageError(f"Not with {team.size}.", hint="Go.")
+
+
+def test_an_error_of_all_is_the_leaders(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UsageError, match="Not with 2"):
+        together(_refuse, size=2)
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_options_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     options = TrainOptions(out=tmp_path, processes=2, device="cuda")
     with pytest.raises(UsageError, match="on a CPU only"):
