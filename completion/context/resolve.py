@@ -85,7 +85,7 @@ def follow(library: Library, path: str, one: Import, *, depth: int = _DEPTH) -> 
             return found
     # Java's classes and Rust's items may be files that are named like them.
     for target in locate(library, path, _joined(one.module, one.name)):
-        if found := resolve(library, target, one.name, depth=1):
+        if found := resolve(library, target, one.name, depth=min(1, depth)):
             return found
     return []
 

@@ -54,6 +54,9 @@ FILES = {
     "p/api.py": "from .core import helper\nfrom .loop import around\n",
     "p/core.py": "class Thing: pass\ndef helper(): pass\n",
     "p/loop.py": "from .api import around\n",
+    "p/round.py": "from .round import round\nfrom .trip import round as trip\n",
+    "p/own.py": "from . import own\n",
+    "p/trip.py": "from .round import trip as round\n",
 }
 
 
@@ -65,6 +68,10 @@ FILES = {
         ("p/__init__.py", "helper", "p/core.py helper"),
         ("p/api.py", "around", ""),
         ("p/api.py", "nothing", ""),
+        ("p/round.py", "round", ""),
+        ("p/round.py", "trip", ""),
+        ("p/trip.py", "round", ""),
+        ("p/own.py", "own", ""),
     ],
 )
 def test_names_are_followed_through_files(tmp_path: Path, path: str, name: str, found: str) -> None:
