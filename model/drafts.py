@@ -51,15 +51,30 @@ class StepCosts:
     _spent_ms: dict[int, float] = field(default_factory=dict)
 
     def record(self, rows: int, spent_ms: float) -> None:
-        known = self._spent_ms.get(rows, spent_ms)
-        self._spent_ms[rows] = _COST_MEMORY * known + (1 - _COST_MEMORY) * spent_ms
+        """A step was taken. One that was held up by others on the machine counts as no more than twice its due."""
+        known = self._expected(rows) or spent_ms
+        self._spent_ms[rows] = _COST_MEMORY * known + (1 - _COST_MEMORY) * min(spent_ms, 2 * known)
 
     def ratio(self, rows: int) -> float:
         """How much dearer than one token alone."""
+        alone, spent = self._spent_ms.get(1), self._expected(rows)
+        return spent / alone if alone and spent else _prior_cost(rows)
+
+    def fade(self) -> None:
+        """Forget a little of what several tokens cost, so that bad luck is not held against them for ever."""
         alone = self._spent_ms.get(1)
-        if alone is None or rows not in self._spent_ms:
-            return 1 + _PRIOR_COST_PER_ROW * (rows - 1)
-        return self._spent_ms[rows] / alone
+        if alone is None:
+            return
+        for rows in self._spent_ms.keys() - {1}:
+            self._spent_ms[rows] = _REGRET * self._spent_ms[rows] + (1 - _REGRET) * alone * _prior_cost(rows)
+
+    def _expected(self, rows: int) -> float | None:
+        alone = self._spent_ms.get(1)
+        return self._spent_ms.get(rows, None if alone is None else alone * _prior_cost(rows))
+
+
+def _prior_cost(rows: int) -> float:
+    return 1 + _PRIOR_COST_PER_ROW * (rows - 1)
 
 
 class Drafter:
@@ -90,6 +105,7 @@ class Drafter:
             # Drafts that do not pay are left alone for a while, not for ever.
             self._tried = _REGRET * self._tried + (1 - _REGRET) * _PRIOR_TOKENS
             self._right = _REGRET * self._right + (1 - _REGRET) * _PRIOR_TOKENS * _PRIOR_ACCEPTANCE
+            self._costs.fade()
         return proposed[:length]
 
     def took(self, tokens: list[int], *, drafted: int) -> None:

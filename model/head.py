@@ -44,7 +44,7 @@ class ScreenedHead:
 
     def __init__(self, packed: Linear, weight: Tensor) -> None:
         self._packed = packed
-        self._weight = weight
+        self.weight = weight
 
     @torch.inference_mode()
     def __call__(self, hidden: Tensor, *, candidates: int = CANDIDATES) -> Tensor:
@@ -53,5 +53,5 @@ class ScreenedHead:
         for row, state in zip(logits, hidden, strict=True):
             likely = torch.topk(row, candidates, sorted=False).indices
             # `index_select` is eight times as fast as indexing here.
-            row[likely] = torch.mv(self._weight.index_select(0, likely).float(), state)
+            row[likely] = torch.mv(self.weight.index_select(0, likely).float(), state)
         return logits

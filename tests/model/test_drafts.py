@@ -46,8 +46,9 @@ def test_examples(tokens: list[int], most: int, proposed: list[int]) -> None:
 
 def _costs(ratio: float) -> StepCosts:
     costs = StepCosts()
-    for rows in range(1, 5):
-        costs.record(rows, 10.0 if rows == 1 else 10.0 * ratio)
+    for _ in range(200):
+        for rows in range(1, 5):
+            costs.record(rows, 10.0 if rows == 1 else 10.0 * ratio)
     return costs
 
 
@@ -86,4 +87,21 @@ def test_costs_follow_what_was_measured() -> None:
     for _ in range(100):
         costs.record(1, 10.0)
         costs.record(4, 25.0)
-    assert costs.ratio(4) == pytest.approx(2.5)
+    assert costs.ratio(4) == pytest.approx(2.5, rel=0.01)
+
+
+def test_one_step_that_was_held_up_does_not_decide() -> None:
+    costs = StepCosts()
+    costs.record(1, 10.0)
+    costs.record(4, 500.0)
+    assert costs.ratio(4) < 2.2
+
+
+def test_dear_rows_are_tried_again_after_a_while() -> None:
+    costs = _costs(3.0)
+    drafter = Drafter([1, 2, 3, 4] * 4, costs)
+    waited = 0
+    while not drafter.draft(3):
+        waited += 1
+        assert waited < 1000
+    assert waited > 10

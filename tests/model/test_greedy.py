@@ -1,4 +1,4 @@
-"""Greedy text of the embedded model equals HF transformers' token by token, in float32."""
+"""Greedy text of the embedded model: HF transformers' token by token in float32; the same with drafts as without."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ import pytest
 import torch
 
 from model.api import GenerateRequest, SamplingParams
+from model.checkpoint.gguf import GgufFile
+from model.load import Quantize, load_served, pick_dtype
 from model.local import LocalEngine
+from model.tokenizer import read_tokenizer
 from tests.model.oracle import hf_model
 
 pytestmark = [pytest.mark.model, pytest.mark.slow]
@@ -44,3 +47,23 @@ async def test_fifty_prompts_continue_as_with_hf(engine: LocalEngine, embedded_p
         if ours != theirs:
             different.append(f"{prompt!r}: {ours} is not {theirs}")
     assert not different
+
+
+async def test_fifty_prompts_continue_alike_with_drafts_and_without(embedded_path: Path) -> None:
+    with GgufFile(embedded_path) as file:
+        served = load_served(file, dtype=pick_dtype("auto"), quantize=Quantize.AUTO)
+        tokenizer = read_tokenizer(file)
+    engines = [LocalEngine(served, tokenizer, name="embedded", drafts=drafts) for drafts in (True, False)]
+    sampling = SamplingParams(max_tokens=2 * TOKENS, ignore_eos=True, logprobs=0)
+    for prompt in PROMPTS:
+        found = []
+        for engine in engines:  # one after the other: they share the decoder's scratch memory
+            chunks = [chunk async for chunk in engine.generate(GenerateRequest(prompt=prompt, sampling=sampling))]
+            found.append([(token.token_id, token.logprob) for chunk in chunks for token in chunk.logprobs])
+        assert found[0] == found[1]
+        assert len(found[0]) == 2 * TOKENS
+    drafted, accepted = engines[0].drafted
+    assert 0 < accepted <= drafted
+    assert engines[1].drafted == (0, 0)
+    for engine in engines:
+        await engine.aclose()
