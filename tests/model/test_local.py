@@ -31,9 +31,16 @@ from tests.model.tiny import CONTEXT, write_tiny
 PROMPT = "def the_int(the):\n    return the"
 
 
-def start(path: Path, *, chunk_tokens: int = 128, queue: int = 64, cache_bytes: int | None = None) -> LocalEngine:
+def start(
+    path: Path,
+    *,
+    chunk_tokens: int = 128,
+    queue: int = 64,
+    cache_bytes: int | None = None,
+    quantize: Quantize = Quantize.NONE,
+) -> LocalEngine:
     with GgufFile(path) as file:
-        served = load_served(file, dtype=torch.float32, quantize=Quantize.NONE)
+        served = load_served(file, dtype=torch.float32, quantize=quantize)
         tokenizer = read_tokenizer(file)
     return LocalEngine(served, tokenizer, name="tiny", chunk_tokens=chunk_tokens, queue=queue, cache_bytes=cache_bytes)
 
@@ -136,6 +143,27 @@ async def test_cancelling_stops_within_one_step(engine: LocalEngine) -> None:
     # The next request runs only after the step that was under way: its own steps are all that is added, but one.
     await collect(engine, ask("x", max_tokens=3))
     assert engine.steps <= steps + 1 + 3
+
+
+async def test_cancelling_while_drafts_are_checked_keeps_only_what_is_true(tiny_path: Path) -> None:
+    engine = start(tiny_path, quantize=Quantize.INT8)
+    repeating = "def the_int(the):\n" * 6
+    whole, _ = await collect(engine, ask(repeating, max_tokens=100))
+    assert engine.drafted[0] > 0
+    stream = engine.generate(ask(repeating, max_tokens=100))
+    taken = ""
+    async for chunk in stream:
+        taken += chunk.text
+        if len(taken) > 20:
+            break
+    await stream.aclose()
+    steps = engine.steps
+    text, last = await collect(engine, ask(repeating, max_tokens=100))
+    assert engine.steps <= steps + 1 + 100
+    assert text == whole
+    assert last.usage is not None
+    assert last.usage.completion_tokens == 100
+    await engine.aclose()
 
 
 async def test_cancelling_takes_effect_between_prefill_chunks(tiny_path: Path) -> None:
