@@ -22,6 +22,7 @@ from bench.quality.card import CARD, update
 from bench.quality.contender import Contender
 from bench.quality.plot import draw
 from bench.quality.tasks import HUMANEVAL, Task, held_out, humaneval
+from model.errors import PullError
 from model.hub import DEFAULT_MODEL, pull
 from model.paths import cache_dir
 from model.threads import free_cores
@@ -50,9 +51,13 @@ SIZES = {
 
 
 def questions(size: Size, *, benchmark: Path) -> list[Task]:
-    """The tasks of a size, always the same."""
+    """The tasks of a size, always the same: raises `PullError` where a package is missing, which would change them."""
     packages = cache_dir() / "held-out-packages"
-    fetch_all(packages, held_out=True)
+    if missing := fetch_all(packages, held_out=True):
+        raise PullError(
+            f"Held-out packages could not be fetched: {', '.join(missing)}.",
+            hint="Is there a network, and npm? Other packages would ask other questions.",
+        )
     return [
         *humaneval(benchmark, count=size.humaneval, seed=SEED),
         *held_out(packages / "held-out", counts=size.holes, seed=SEED),

@@ -34,11 +34,13 @@ def collect(folder: Path, *, humaneval: Path | None) -> corpus.DataCard:
     return counted
 
 
-def fetch_all(folder: Path, *, held_out: bool) -> None:
+def fetch_all(folder: Path, *, held_out: bool) -> list[str]:
     """Fetch the packages that are learned from, or those held out, into a folder for each registry.
 
-    One package less is no reason to stop: what failed is reported, and the data card lists what went in.
+    To a corpus, one package less is no reason to stop: what failed is reported, and returned by name; the data card
+    lists what went in.
     """
+    failed = []
     for ecosystem in ("pypi", "npm"):
         target = (folder / "held-out" if held_out else folder) / ecosystem
         for name, version in corpus.sources(ecosystem, held_out=held_out).items():
@@ -46,6 +48,8 @@ def fetch_all(folder: Path, *, held_out: bool) -> None:
                 archive.fetch(name, version, ecosystem=ecosystem, folder=target)
             except PullError as error:
                 print(error, file=sys.stderr)
+                failed.append(name)
+    return failed
 
 
 def repository_files(root: Path) -> list[SourceFile]:

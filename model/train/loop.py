@@ -36,7 +36,7 @@ class LoopConfig:
     learning_rate: float = 1e-3
     batch_tokens: int = 4096
     micro_tokens: int = 2048
-    warmup_steps: int = 30
+    warmup_steps: int = 40
     weight_decay: float = 0.0
     beta2: float = 0.98
     clip_norm: float = 1.0

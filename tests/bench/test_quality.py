@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 
 from bench.quality import card, measure
-from bench.quality.__main__ import SIZES, contend_all
+from bench.quality.__main__ import SIZES, contend_all, questions
 from bench.quality.ask import Answer, ask_all
 from bench.quality.contender import Contender
 from bench.quality.plot import draw
 from bench.quality.sandbox import passes
 from bench.quality.tasks import HUMANEVAL, Task, humaneval
+from model.errors import PullError
 from model.fake import FakeEngine
+from model.train import archive
 from model.train.cli import CPU_BUDGETS, GPU_BUDGETS
 from model.train.cuts import CutKind
 from tests.model.tiny import write_tiny
@@ -163,6 +165,16 @@ def test_a_contender_is_measured_and_the_card_tells_it(tmp_path: Path) -> None:
     assert "Not yet measured: `python -m bench.quality`" not in text
     card.update(page, tmp_path / "absent.json")
     assert "Not yet measured: `python -m bench.quality`" in page.read_text(encoding="utf-8")
+
+
+def test_no_package_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: str, version: str, *, ecosystem: str, folder: Path) -> None:
+        if ecosystem == "npm":
+            raise PullError("no npm", hint="")
+
+    monkeypatch.setattr(archive, "fetch", refuse)
+    with pytest.raises(PullError, match=r"immer, mobx\."):
+        questions(SIZES["tiny"], benchmark=HUMANEVAL)
 
 
 def test_the_full_bench_asks_a_thousand_lines_of_each_language_and_all_of_humaneval() -> None:
