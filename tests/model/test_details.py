@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import mistral_common
 import pytest
 
 from model.details import read_details
@@ -36,6 +38,20 @@ def test_mistrals_format_without_a_tokenizer_is_described(tmp_path: Path) -> Non
     assert (details.architecture, details.license) == ("mixtral", "apache-2.0")
     assert details.fim_family == "unknown: no tokenizer"
     assert details.size_bytes == sum(file.stat().st_size for file in folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("shipped", "name", "family"),
+    [
+        ("tekken_240911.json", "tekken.json", "mistral"),
+        ("mistral_instruct_tokenizer_240323.model.v3", "tokenizer.model.v3", "mistral"),
+        ("tokenizer.model.v1", "tokenizer.model", "none"),
+    ],
+)
+def test_mistrals_tokenizers_are_found(shipped: str, name: str, family: str, tmp_path: Path) -> None:
+    folder = write_mistral(write_hf(tmp_path / "hf", CASES["mixtral"]), tmp_path / "mistral")
+    shutil.copy(Path(mistral_common.__file__).parent / "data" / shipped, folder / name)
+    assert read_details(folder).fim_family == family
 
 
 def test_a_file_may_be_packed(tiny_path: Path) -> None:
