@@ -14,8 +14,11 @@ import psutil
 import torch
 
 from model import memory
-from model.api import Chunk, GenerateRequest, ModelInfo
+from model.api import Chunk, GenerateRequest, ModelInfo, Prompt
 from model.cached_decoder import Loaded
+from model.chat import Message
+from model.chat_template import ChatTemplate
+from model.checkpoint.chat import read_chat_template
 from model.errors import EngineError, EngineUnavailableError, RequestError, UsageError
 from model.fim import FORMATS, detect
 from model.load import pick_dtype, pick_quantize
@@ -39,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 
 class LocalEngine:
-    """`Engine` and `Tokenizing` over a loaded model. Use `load`; close with `aclose`.
+    """`Engine`, `Tokenizing` and `Templating` over a loaded model. Use `load`; close with `aclose`.
 
     All computing happens in one thread, whose step is `schedule → run → postprocess`. Any event loop may ask.
     With `drafts`, greedy text comes several tokens at a time where it repeats what stands before it; the tokens are
@@ -59,7 +62,9 @@ class LocalEngine:
         cache_bytes: int | None = None,
         queue: int = 64,
         drafts: bool = True,
+        template: Callable[[], ChatTemplate] | None = None,
     ) -> None:
+        """`template` reads the chat template when it is first wanted."""
         family = fim_family or detect(tokenizer.vocabulary)
         trained = served.config.context_tokens
         self._info = ModelInfo(
@@ -72,6 +77,8 @@ class LocalEngine:
             quantization=served.quantization,
         )
         self._tokenizer = tokenizer
+        self._read_template = template
+        self._template: ChatTemplate | None = None
         self._end_ids = tokenizer.end_ids | _family_ends(family, tokenizer)
         budget_bytes = _cache_budget_bytes() if cache_bytes is None else cache_bytes
         prefixes = PrefixCache(served.decoder.kv_shape, budget_bytes=budget_bytes, slots=_SLOTS)
@@ -121,6 +128,7 @@ class LocalEngine:
             threads=count,
             fim_family=family,
             context_tokens=context_tokens,
+            template=lambda: read_chat_template(path, control_tokens=tokenizer.control_names),
         )
 
     @property
@@ -141,6 +149,14 @@ class LocalEngine:
 
     async def tokenize(self, texts: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
         return await asyncio.to_thread(lambda: tuple(tuple(self._tokenizer.encode(text)) for text in texts))
+
+    async def chat_prompt(self, messages: tuple[Message, ...]) -> Prompt:
+        """A conversation as the model was trained to see it. Raises `RequestError` without a template."""
+        if self._template is None:
+            if self._read_template is None:
+                raise RequestError("This model has no chat template.", hint="Use /v1/completions.")
+            self._template = await asyncio.to_thread(self._read_template)
+        return self._template.render(messages)
 
     async def generate(self, request: GenerateRequest) -> AsyncIterator[Chunk]:
         prompt = await asyncio.to_thread(self._tokenizer.encode_prompt, request.prompt)

@@ -130,6 +130,11 @@ class Tokenizer:
             )
         return index
 
+    @property
+    def control_names(self) -> frozenset[str]:
+        """Every control token as the vocabulary spells it."""
+        return frozenset(self._tokens[token_id] for token_id in self.control_ids if token_id < len(self._tokens))
+
     def name(self, token_id: int) -> str:
         """The token as the vocabulary spells it (bytes in GPT-2's stand-in letters)."""
         return self._tokens[token_id]

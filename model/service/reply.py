@@ -38,43 +38,44 @@ _STATUS: tuple[tuple[type[TerselyError], int, str], ...] = (
 
 @dataclass(slots=True)
 class CompletionReply:
-    """The envelope of one answer, whole or in chunks. `text_offset` counts the characters sent so far."""
+    """One answer, whole or in chunks. `text_offset` counts the characters sent so far.
+
+    `continuous_usage`: the counts on every chunk; `include_usage`: in an event after the last choice.
+    """
 
     model: str
+    with_logprobs: bool = False
+    continuous_usage: bool = False
+    include_usage: bool = False
+    end: bytes = b"data: [DONE]\n\n"
     identity: str = field(default_factory=lambda: f"cmpl-{uuid.uuid4().hex}")
     created: int = field(default_factory=lambda: int(time.time()))
     text_offset: int = 0
 
-    def chunk(self, chunk: Chunk, *, with_logprobs: bool, continuous_usage: bool = False) -> Json:
-        """One event of a stream."""
+    def events(self, chunk: Chunk) -> list[Json]:
+        """What a chunk becomes in a stream."""
+        events = [self._chunk(chunk, with_counts=self.continuous_usage)]
+        if self.include_usage and chunk.finish_reason is not None and chunk.usage is not None:
+            events.append(self._envelope([]) | {"usage": usage_json(chunk.usage)})
+        return events
+
+    def _chunk(self, chunk: Chunk, *, with_counts: bool) -> Json:
         choice: Json = {
             "index": 0,
             "text": chunk.text,
-            "logprobs": self._logprobs(chunk.logprobs) if with_logprobs else None,
+            "logprobs": self._logprobs(chunk.logprobs) if self.with_logprobs else None,
             "finish_reason": chunk.finish_reason,
         }
         envelope = self._envelope([choice])
-        if continuous_usage and chunk.usage is not None:
+        if with_counts and chunk.usage is not None:
             envelope["usage"] = usage_json(chunk.usage)
-        if chunk.timings is not None and (continuous_usage or chunk.finish_reason is not None):
+        if chunk.timings is not None and (with_counts or chunk.finish_reason is not None):
             envelope["timings_ms"] = timings_json(chunk.timings)
         return envelope
 
-    def usage_chunk(self, usage: Usage) -> Json:
-        """The event after the last choice, for those who asked with `include_usage`."""
-        return self._envelope([]) | {"usage": usage_json(usage)}
-
-    def whole(self, chunks: Sequence[Chunk], *, with_logprobs: bool) -> Json:
+    def whole(self, chunks: Sequence[Chunk]) -> Json:
         """The answer in one piece. The last chunk has the finish reason and the counts."""
-        last = chunks[-1]
-        merged = Chunk(
-            text="".join(chunk.text for chunk in chunks),
-            logprobs=tuple(token for chunk in chunks for token in chunk.logprobs),
-            finish_reason=last.finish_reason,
-            usage=last.usage,
-            timings=last.timings,
-        )
-        return self.chunk(merged, with_logprobs=with_logprobs, continuous_usage=True)
+        return self._chunk(merged(chunks), with_counts=True)
 
     def _envelope(self, choices: list[Json]) -> Json:
         return {
@@ -97,6 +98,18 @@ class CompletionReply:
             "text_offset": offsets,
             "token_ids": [token.token_id for token in tokens],
         }
+
+
+def merged(chunks: Sequence[Chunk]) -> Chunk:
+    """All of a stream as one chunk; the last has the finish reason and the counts."""
+    last = chunks[-1]
+    return Chunk(
+        text="".join(chunk.text for chunk in chunks),
+        logprobs=tuple(token for chunk in chunks for token in chunk.logprobs),
+        finish_reason=last.finish_reason,
+        usage=last.usage,
+        timings=last.timings,
+    )
 
 
 def usage_json(usage: Usage) -> Json:
@@ -157,6 +170,3 @@ def defect() -> InternalError:
 def event(body: Json) -> bytes:
     """One server-sent event."""
     return b"data: " + json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
-
-
-DONE = b"data: [DONE]\n\n"

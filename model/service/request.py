@@ -52,7 +52,7 @@ def parse_completion(body: object) -> CompletionCall:
     suffix = fields.text("suffix")
     if suffix and not isinstance(prompt, str):
         fields.complain("suffix", "needs a `prompt` that is a string")
-    _refuse_unsupported(fields)
+    refuse_unsupported(fields)
     logprobs = fields.integer("logprobs", -1, least=0, most=_MAX_LOGPROBS)
     seed = fields.integer("seed", -1, least=0, most=_MAX_SEED)
     options = fields.raw("stream_options")
@@ -69,7 +69,7 @@ def parse_completion(body: object) -> CompletionCall:
             top_p=fields.number("top_p", 1.0, least=0.0, most=1.0),
             top_k=max(0, fields.integer("top_k", 0, least=-1)),
             seed=None if seed < 0 else seed,
-            stop=fields.parsed("stop", _stops, default=_NO_TEXTS),
+            stop=fields.parsed("stop", read_stops, default=_NO_TEXTS),
             ignore_eos=fields.flag("ignore_eos"),
             logprobs=None if logprobs < 0 else logprobs,
         ),
@@ -129,7 +129,8 @@ def _segments(value: object) -> Prompt:
     return tuple(parts)
 
 
-def _stops(value: object) -> tuple[str, ...]:
+def read_stops(value: object) -> tuple[str, ...]:
+    """One stop string or several, or ValueError."""
     stops = (value,) if isinstance(value, str) else value
     if not isinstance(stops, list | tuple) or len(stops) > _MAX_STOPS:
         raise ValueError(f"must be a string or a list of at most {_MAX_STOPS} strings")
@@ -150,7 +151,8 @@ def _priority(value: object) -> Priority:
     raise ValueError('must be "interactive" or "batch"')
 
 
-def _refuse_unsupported(fields: Fields) -> None:
+def refuse_unsupported(fields: Fields) -> None:
+    """Complain of OpenAI's fields whose wish cannot be met; values that wish for nothing pass."""
     for name in ("n", "best_of"):
         if fields.raw(name) not in (None, 1):
             fields.complain(name, "must be 1: send several requests, the prompt's computation is shared")
