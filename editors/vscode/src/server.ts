@@ -1,0 +1,186 @@
+/** The language server's life: found, started, started again when it dies, stopped. */
+
+import * as fs from "node:fs";
+import * as os from "node:os";
+import * as path from "node:path";
+import * as vscode from "vscode";
+import { CloseAction, ErrorAction, LanguageClient, type LanguageClientOptions, State } from "vscode-languageclient/node";
+import { Backoff } from "./backoff";
+import { type Found, type Machine, locate } from "./locate";
+import * as settings from "./settings";
+import type { Answer } from "./page";
+import { type Status, untrusted } from "./state";
+
+const LANGUAGES_EVERYWHERE = [{ pattern: "**" }];
+const STOP_MS = 3_000;
+
+export function machine(): Machine {
+  return {
+    platform: process.platform,
+    pathVariable: process.env["PATH"] ?? "",
+    runnable: (file) => {
+      try {
+        fs.accessSync(file, fs.constants.X_OK);
+        return fs.statSync(file).isFile();
+      } catch {
+        return false;
+      }
+    },
+  };
+}
+
+/** A setting may begin with `~`. */
+function expanded(file: string): string {
+  return file.startsWith("~/") ? path.join(os.homedir(), file.slice(2)) : file;
+}
+
+export interface Listener {
+  statusChanged(status: Status | undefined): void;
+  answered(milliseconds: number): void;
+  /** Whether suggestions are wanted now. */
+  wanted(document: vscode.TextDocument): boolean;
+  /** The server ended too often. */
+  gaveUp(): void;
+}
+
+export class Server {
+  private client: LanguageClient | undefined;
+  private readonly backoff = new Backoff();
+  private startedMs = 0;
+  private again: NodeJS.Timeout | undefined;
+  /** What is under way: starts and stops run one after the other. */
+  private queue: Promise<void> = Promise.resolve();
+
+  constructor(
+    private readonly environment: string,
+    private readonly log: vscode.LogOutputChannel,
+    private readonly listener: Listener,
+  ) {}
+
+  find(): Found {
+    return locate(expanded(settings.read().serverPath), this.environment, machine());
+  }
+
+  /** Start the server that is found; returns what was found. */
+  async start(): Promise<Found> {
+    const found = this.find();
+    if (found.kind === "found") {
+      await this.inTurn(() => this.startCommand(found.command));
+    }
+    return found;
+  }
+
+  async stop(): Promise<void> {
+    await this.inTurn(() => this.stopClient());
+  }
+
+  /** The user wants it to start again: failures are forgotten. */
+  async restart(): Promise<Found> {
+    this.backoff.reset();
+    await this.stop();
+    return this.start();
+  }
+
+  /** Tell that a document got the focus, so that the engine is ready when the first key comes. */
+  focused(document: vscode.TextDocument): void {
+    this.notify("textDocument/didFocus", { textDocument: { uri: document.uri.toString() } });
+  }
+
+  /** How a document's last suggestion came about; null where nothing was asked. */
+  async explain(document: vscode.TextDocument): Promise<Answer | null> {
+    if (this.client?.state !== State.Running) {
+      throw new Error("No server is running.");
+    }
+    return this.client.sendRequest<Answer | null>("tersely/explain", { textDocument: { uri: document.uri.toString() } });
+  }
+
+  /** The workspace became trusted: have the server ask for its settings again. */
+  trustGranted(): void {
+    this.notify("workspace/didChangeConfiguration", { settings: null });
+  }
+
+  private notify(method: string, params: object): void {
+    if (this.client?.state === State.Running) {
+      this.client.sendNotification(method, params).catch((error: unknown) => this.log.warn(String(error)));
+    }
+  }
+
+  private inTurn(work: () => Promise<void>): Promise<void> {
+    const done = this.queue.then(work);
+    this.queue = done.catch((error: unknown) => this.log.error(String(error)));
+    return done;
+  }
+
+  private async startCommand(command: string): Promise<void> {
+    await this.stopClient();
+    this.log.info(`Starting ${command} lsp`);
+    const run = { command, args: ["lsp"] };
+    const client = new LanguageClient("tersely", "tersely", { run, debug: run }, this.options());
+    client.onNotification("tersely/didChangeStatus", (status: Status) => this.listener.statusChanged(status));
+    this.client = client;
+    this.startedMs = Date.now();
+    await client.start();
+  }
+
+  private async stopClient(): Promise<void> {
+    clearTimeout(this.again);
+    const client = this.client;
+    this.client = undefined;
+    this.listener.statusChanged(undefined);
+    if (client !== undefined && client.state === State.Running) {
+      await client.stop(STOP_MS);
+    }
+    await client?.dispose();
+  }
+
+  /** The server ended by itself: start it again later, or give up. */
+  private closed(): void {
+    this.listener.statusChanged(undefined);
+    const waitMs = this.backoff.ended(Date.now() - this.startedMs);
+    if (waitMs === undefined) {
+      this.listener.gaveUp();
+      return;
+    }
+    this.log.warn(`The server ended; it is started again in ${waitMs / 1000} s.`);
+    this.again = setTimeout(() => {
+      this.start().catch((error: unknown) => this.log.error(String(error)));
+    }, waitMs);
+  }
+
+  private options(): LanguageClientOptions {
+    return {
+      documentSelector: LANGUAGES_EVERYWHERE,
+      outputChannel: this.log,
+      synchronize: { configurationSection: "tersely" },
+      errorHandler: {
+        error: () => ({ action: ErrorAction.Continue, handled: true }),
+        closed: () => {
+          this.closed();
+          return { action: CloseAction.DoNotRestart, handled: true };
+        },
+      },
+      middleware: {
+        workspace: {
+          configuration: async (params, token, next) => {
+            const answer = await next(params, token);
+            // What a workspace that is not trusted holds is not read.
+            return Array.isArray(answer) && !vscode.workspace.isTrusted ? answer.map(untrusted) : answer;
+          },
+        },
+        provideInlineCompletionItems: async (document, position, context, token, next) => {
+          const invoked = context.triggerKind === vscode.InlineCompletionTriggerKind.Invoke;
+          if (!invoked && !this.listener.wanted(document)) {
+            return [];
+          }
+          const beganMs = performance.now();
+          const answer = await next(document, position, context, token);
+          const items = Array.isArray(answer) ? answer : (answer?.items ?? []);
+          if (items.length > 0 && !token.isCancellationRequested) {
+            this.listener.answered(performance.now() - beganMs);
+          }
+          return answer;
+        },
+      },
+    };
+  }
+}
