@@ -50,8 +50,8 @@ class Library:
             self._texts.clear()
             self._stems.clear()
 
-    def limit(self, is_late: Callable[[], bool]) -> None:
-        """Have questions end with `sqlite3.OperationalError` once `is_late()` is true."""
+    def limit(self, is_late: Callable[[], bool] | None) -> None:
+        """Have questions end with `sqlite3.OperationalError` once `is_late()` is true; None: never."""
         if self._store is not None:
             self._store.stop_after(2000, is_late)
 

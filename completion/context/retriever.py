@@ -75,6 +75,7 @@ class Retriever:
         library.limit(is_late)
         site = look_around(text=request.text, offset=request.offset, path=request.path, language=language, facts=facts)
         candidates = Gatherer(library, site, request.text, self.recent, is_late).gather()
+        library.limit(None)
         self._cut_short = is_late()
         return site, [one for one in candidates if one.path != request.path]
 

@@ -92,7 +92,7 @@ class Store:
     def close(self) -> None:
         self._db.close()
 
-    def stop_after(self, steps: int, is_late: Callable[[], bool]) -> None:
+    def stop_after(self, steps: int, is_late: Callable[[], bool] | None) -> None:
         """Call `is_late` every `steps` steps of SQLite's machine; a query ends with an error once it returns true."""
         self._db.set_progress_handler(is_late, steps)
 

@@ -27,8 +27,6 @@ TIME_LIMIT_MS = 15.0
 _ABSORB_MS = 5.0
 """How long one question may spend on other buffers that changed since the last."""
 _RECENT = 8
-_FIRST_WAIT_S = 2.0
-"""A root that nobody named before (a single question from the command line) is given this long to be indexed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +44,14 @@ class Workspace:
         index: bool = True,
         notice: Callable[[str], None] = logger.warning,
         time_limit_ms: float | None = TIME_LIMIT_MS,
+        first_wait_s: float = 3.0,
     ) -> None:
         """`index`: keep indexes on disk; without, only the editor's buffers are known. `notice`: told on a thread.
 
-        `time_limit_ms`: how long one question may take; None: as long as it needs.
+        `time_limit_ms`: how long one question may take; None: as long as it needs. `first_wait_s`: a root that nobody
+        named (a single question from the command line) is given this long to be indexed first.
         """
+        self._first_wait_s = first_wait_s
         self._time_limit_ms = time_limit_ms
         self._index = index
         self._notice = notice
@@ -99,7 +100,7 @@ class Workspace:
         if request.root not in self._retrievers:
             indexer = await loop.run_in_executor(self._pool(), self._open, request.root)
             if indexer is not None and request.root not in self._named:
-                await loop.run_in_executor(None, indexer.ready.wait, _FIRST_WAIT_S)
+                await loop.run_in_executor(None, indexer.ready.wait, self._first_wait_s)
         return await loop.run_in_executor(self._pool(), self._answer, request, budget)
 
     async def aclose(self) -> None:

@@ -132,7 +132,9 @@ async def test_the_prompt_is_in_the_family_the_model_was_trained_on() -> None:
 async def test_context_comes_first_in_the_prompt_and_is_accounted_for(tmp_path: Path) -> None:
     (tmp_path / "money.py").write_text("def parse_money(text):\n    return text\n")
     info = ModelInfo(name="m", architecture="a", fim_family="tersely")
-    completer = EngineCompleter(FakeEngine("parse_money(1)", info=info), context=Workspace(time_limit_ms=None))
+    completer = EngineCompleter(
+        FakeEngine("parse_money(1)", info=info), context=Workspace(time_limit_ms=None, first_wait_s=60)
+    )
     request = request_at("from money import parse_money\n\nx = ‸\n", root=str(tmp_path))
     (suggestion,) = await completer.attempt(request)
     await completer.aclose()
@@ -143,7 +145,7 @@ async def test_context_comes_first_in_the_prompt_and_is_accounted_for(tmp_path: 
 
 
 async def test_a_model_that_cannot_read_snippets_starts_no_index(tmp_path: Path) -> None:
-    context = Workspace(time_limit_ms=None)
+    context = Workspace(time_limit_ms=None, first_wait_s=60)
     completer = EngineCompleter(FakeEngine("1"), context=context)
     await completer.attempt(request_at("x = ‸\n", root=str(tmp_path)))
     assert not context.started
@@ -154,7 +156,7 @@ async def test_a_defect_in_context_costs_the_context_alone(monkeypatch: pytest.M
     async def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    context = Workspace(time_limit_ms=None)
+    context = Workspace(time_limit_ms=None, first_wait_s=60)
     monkeypatch.setattr(context, "snippets", fail)
     info = ModelInfo(name="m", architecture="a", fim_family="tersely")
     completer = EngineCompleter(FakeEngine("1", info=info), context=context)

@@ -116,7 +116,13 @@ def test_budgets_hold(library: Library, budget: Budget) -> None:
 
 def test_without_time_there_is_an_answer_nevertheless(library: Library) -> None:
     _, request = ask(library, "shop/cart.py", "from .money import Money\n\nx = ‸\n")
-    assert isinstance(Retriever(library, time_limit_ms=0.0).snippets(request), tuple)
+    retriever = Retriever(library, time_limit_ms=0.0)
+    assert isinstance(retriever.snippets(request), tuple)
+    # Nor is a question that came too late remembered as the answer, nor does it end later ones.
+    assert len(library.lines("shop/money.py", 1, 99)) > 10
+    assert library.facts("shop/base.py") is not None
+    retriever._time_limit_ms = None
+    assert [one.path for one in retriever.snippets(request)] == ["shop/money.py"]
 
 
 def test_without_an_index_open_buffers_are_known() -> None:

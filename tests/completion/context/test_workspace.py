@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -12,6 +14,7 @@ from completion.api import CompletionRequest
 from completion.context.rank import Budget
 from completion.context.workspace import Workspace
 from tests.cursor import at_cursor
+from tests.test_house import ROOT
 
 
 def request_in(root: Path, source: str, path: str = "main.py") -> CompletionRequest:
@@ -38,14 +41,14 @@ async def until_found(workspace: Workspace, request: CompletionRequest, text: st
 
 
 async def test_a_single_question_gets_an_answer_from_the_repository(root: Path) -> None:
-    workspace = Workspace(time_limit_ms=None)
+    workspace = Workspace(time_limit_ms=None, first_wait_s=60)
     (snippet,) = await workspace.snippets(request_in(root, "from money import parse_money\n\nx = ‸\n"), Budget())
     assert (snippet.path, snippet.text) == ("money.py", "def parse_money(text):\n    return text")
     await workspace.aclose()
 
 
 async def test_nothing_starts_before_the_first_question_and_nothing_is_left_behind(root: Path) -> None:
-    workspace = Workspace(time_limit_ms=None)
+    workspace = Workspace(time_limit_ms=None, first_wait_s=60)
     workspace.set_roots([str(root)])
     workspace.document_changed(str(root), "main.py", "x = 1\n", None)
     workspace.document_saved(str(root), "main.py")
@@ -59,7 +62,7 @@ async def test_nothing_starts_before_the_first_question_and_nothing_is_left_behi
 
 
 async def test_saves_and_buffers_are_followed(root: Path) -> None:
-    workspace = Workspace(time_limit_ms=None)
+    workspace = Workspace(time_limit_ms=None, first_wait_s=60)
     workspace.set_roots([str(root)])
     question = request_in(root, "from money import parse_money, fresh\n\nx = ‸\n")
     await workspace.snippets(question, Budget())
@@ -74,7 +77,7 @@ async def test_saves_and_buffers_are_followed(root: Path) -> None:
 
 
 async def test_a_root_that_is_let_go_is_no_longer_indexed(root: Path) -> None:
-    workspace = Workspace(time_limit_ms=None)
+    workspace = Workspace(time_limit_ms=None, first_wait_s=60)
     workspace.set_roots([str(root)])
     await workspace.snippets(request_in(root, "‸"), Budget())
     workspace.set_roots([])
@@ -93,14 +96,14 @@ async def test_what_is_no_project_is_not_indexed(root: Path, where: str, monkeyp
     folder = {"home": root, "disk": Path(root.anchor), "nowhere": root / "nowhere", "no root": None}[where]
     text, offset = at_cursor("from money import parse_money\nx = ‸\n")
     request = CompletionRequest(text=text, offset=offset, path="a.py", root=None if folder is None else str(folder))
-    workspace = Workspace(time_limit_ms=None)
+    workspace = Workspace(time_limit_ms=None, first_wait_s=60)
     assert await workspace.snippets(request, Budget()) == ()
     assert folder is None or _indexers(folder) == []
     await workspace.aclose()
 
 
 async def test_without_an_index_only_buffers_are_known(root: Path) -> None:
-    workspace = Workspace(index=False, time_limit_ms=None)
+    workspace = Workspace(index=False, time_limit_ms=None, first_wait_s=60)
     workspace.set_roots([str(root)])
     workspace.document_changed(str(root), "open.py", "def seen(): return 1\n", None)
     snippets = await workspace.snippets(
@@ -109,6 +112,13 @@ async def test_without_an_index_only_buffers_are_known(root: Path) -> None:
     assert [one.path for one in snippets] == ["open.py"]
     assert _indexers(root) == []
     await workspace.aclose()
+
+
+def test_the_servers_way_in_loads_no_parser_and_no_database() -> None:
+    heavy = ["tree_sitter", "sqlite3", "pathspec", "watchdog"]
+    code = f"import sys, completion.connect; print([name for name in {heavy} if name in sys.modules])"
+    seen = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert seen.stdout.strip() == "[]"
 
 
 def _indexers(root: Path) -> list[int]:
