@@ -30,7 +30,7 @@ from model.train.feeder import Feeder
 from model.train.loop import Limits, LoopConfig, Progress, Trainer
 from model.train.packed import PackedDecoder
 from model.train.plot import draw_loss
-from model.train.start import record, start_from
+from model.train.start import record, require_trainable, start_from
 from model.train.team import Team, together
 from model.train.upcycle import UpcycleConfig, export_mixture, upcycle
 
@@ -129,6 +129,7 @@ def train(options: TrainOptions) -> Progress:
     if options.device.startswith("cuda") and not torch.cuda.is_available():
         raise UsageError(f"There is no device {options.device}.", hint="Train with --device cpu.")
     base = resolve(options.model)
+    require_trainable(base)
     record(options.out, options.start)
     progress = together(partial(_train, options, base), size=options.processes)
     _export(options, base)

@@ -1,4 +1,4 @@
-"""Where a run starts: with the base alone, or with an adapter of that base, which it then trains on.
+"""Where a run starts: with the base alone, if it can be trained, or with an adapter of that base, which it trains on.
 
 The trained factors begin as the adapter's, so that the result is again one adapter for the same base.
 """
@@ -11,8 +11,12 @@ from pathlib import Path
 
 import torch
 
+from model.checkpoint.gguf import GgufFile
 from model.errors import AdapterError, UsageError
+from model.fim import FORMATS
+from model.open_model import is_packable
 from model.registry import MODELS
+from model.tokenizer import read_tokenizer
 from model.train.adapter import Adapter, load_adapter
 from model.train.examples import FAMILY
 from model.train.packed import PackedDecoder
@@ -20,6 +24,24 @@ from model.train.projection import LowRankProjection
 
 USUAL_RANK = 32
 _RECORD = "start.json"
+
+
+def require_trainable(base: Path) -> None:
+    """Raises `UsageError` for a model that training does not know, `CheckpointError` for a damaged file."""
+    if not base.is_file():
+        raise UsageError(f"{base.name} is a folder, which is not trained yet.", hint="Give the model as a GGUF file.")
+    with GgufFile(base) as file:
+        if not is_packable(file):
+            raise UsageError(
+                f"{base.name} is not a dense model of the llama family, which alone are trained yet.",
+                hint="Train such a one, or the embedded model.",
+            )
+        missing = set(FORMATS[FAMILY].control_tokens) - read_tokenizer(file).vocabulary.keys()
+    if missing:
+        raise UsageError(
+            f"{base.name} has no tokens {', '.join(sorted(missing))}, which the prompt layout is made of.",
+            hint="Train a model with SmolLM2's vocabulary.",
+        )
 
 
 def shipped_adapter(model: str) -> Path | None:

@@ -17,7 +17,8 @@ from model.train.adapter import Adapter, load_adapter
 from model.train.cli import TrainOptions, train
 from model.train.loop import Limits, LoopConfig
 from model.train.packed import PackedDecoder
-from model.train.start import record, shipped_adapter, start_from, usual_rank
+from model.train.start import record, require_trainable, shipped_adapter, start_from, usual_rank
+from tests.model import tiny
 from tests.model.train.test_adapter import BASE, trained_adapter
 from tests.model.train.test_cli import base, repository  # noqa: F401 - fixtures
 
@@ -108,6 +109,16 @@ def test_a_record_is_kept_as_it_was(tmp_path: Path) -> None:
     adapter.write_bytes(b"b")
     with pytest.raises(UsageError, match="did not start from"):
         record(tmp_path / "run", adapter)
+
+
+def test_models_that_cannot_be_trained_are_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is a folder"):
+        require_trainable(tmp_path)
+    with pytest.raises(UsageError, match="has no tokens <issue_comment>, <issue_start>"):
+        require_trainable(tiny.write_tiny(tmp_path / "other.gguf"))
+    mixed = tiny.write_tiny(tmp_path / "mixed.gguf", metadata={"llama.expert_count": 8})
+    with pytest.raises(UsageError, match="not a dense model"):
+        require_trainable(mixed)
 
 
 def test_named_models_may_bring_an_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
