@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _LEAST_CONFIDENCE = {Level.QUIET: 0.5, Level.BALANCED: 0.2, Level.EAGER: 0.0}
+_UNTOLD_CONFIDENCE = 0.5
+"""Of an engine that tells no probabilities: what it says is shown at every level."""
 _ALTERNATIVES = 3
 _REMEMBERED_ATTEMPTS = 64
 _ALTERNATIVE_TEMPERATURE = 0.7
@@ -65,6 +67,8 @@ class _Draft:
 
     def confidence(self, length: int) -> float:
         """Geometric mean of the probabilities of the tokens that make up the first `length` characters."""
+        if not self.token_ends:
+            return _UNTOLD_CONFIDENCE if length else 0.0
         start = 0
         logprobs = []
         for end, logprob in self.token_ends:

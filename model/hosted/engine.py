@@ -5,6 +5,7 @@ Knows no HTTP (`client`), no field names (`body`, `answer`), and no way to start
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import AsyncGenerator, Mapping
@@ -29,6 +30,8 @@ from model.stop import StopGuard
 
 CONTEXT_TOKENS = 32_768
 """Told of every hosted model: no provider's API tells, and all of today's have more."""
+SETTLE_S = 0.2
+"""Providers charge for every prompt: while keys come faster than this, none is sent."""
 _BYTES_PER_TOKEN = 3.5
 
 
@@ -72,8 +75,10 @@ class HostedEngine:
     it, and its answer is taken out of code fences.
     """
 
-    def __init__(self, model: HostedModel, client: HostedClient, ledger: Ledger) -> None:
+    def __init__(self, model: HostedModel, client: HostedClient, ledger: Ledger, *, settle_s: float = 0.0) -> None:
+        """`settle_s`: how long a hole waits before it is sent; one that is superseded within it costs nothing."""
         self._model = model
+        self._settle_s = settle_s
         self._client = client
         self._ledger = ledger
 
@@ -85,7 +90,7 @@ class HostedEngine:
         """
         model = parse_hosted(spelling)
         ledger = Ledger(ledger_path(), read_prices(prices_path()))
-        return cls(model, HostedClient(model, find_key(model)), ledger)
+        return cls(model, HostedClient(model, find_key(model)), ledger, settle_s=SETTLE_S)
 
     async def info(self) -> ModelInfo:
         return ModelInfo(
@@ -111,6 +116,7 @@ class HostedEngine:
             body = chat_body(self._model, asked)
         else:
             body = completion_body(self._model, hole, request.sampling)
+        await asyncio.sleep(self._settle_s)
         account = _Account(sent=_words(body))
         guard = StopGuard(request.sampling.stop)
         fence = FenceStripper() if chats else None

@@ -321,6 +321,21 @@ async def test_cancelling_the_reader_closes_the_connection(tmp_path: Path) -> No
         await until(lambda: player.left)
 
 
+async def test_keys_in_quick_succession_send_the_last_alone(tmp_path: Path) -> None:
+    player = Player()
+    async with serve(player.app()) as url:
+        model = parse_hosted(f"mistral:m@{url}")
+        engine = HostedEngine(model, HostedClient(model, None), Ledger(tmp_path / "u", {}), settle_s=0.05)
+        for _ in range(3):
+            superseded = asyncio.create_task(collect(engine))
+            await asyncio.sleep(0)
+            superseded.cancel()
+            await asyncio.wait({superseded})
+        assert (await collect(engine))[-1].finish_reason is FinishReason.STOP
+        await engine.aclose()
+    assert len(player.requests) == 1
+
+
 async def test_every_request_is_priced(tmp_path: Path) -> None:
     async with engine_of(Player(), "mistral:m", tmp_path) as engine:
         await collect(engine)
