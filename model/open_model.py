@@ -19,8 +19,9 @@ from model.checkpoint.gguf_model import GgufCheckpoint
 from model.config import ModelConfig
 from model.errors import ModelTooLargeError, UsageError
 from model.load import Quantize, WeightTransform, load_served
-from model.tokenizer import Tokenizer, read_tokenizer
+from model.tokenizer import Tokenizer
 from model.tokenizer_folder import read_folder_tokenizer
+from model.tokenizer_gguf import read_gguf_tokenizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +56,7 @@ def open_model(
     with GgufFile(path) as file:
         parameters = sum(prod(tensor.shape) for tensor in file.tensors.values())
         _require_room(path, parameters * dtype.itemsize, room_bytes)
-        tokenizer = read_tokenizer(file)
+        tokenizer = read_gguf_tokenizer(file)
         if not is_packable(file):
             _refuse_quantize(path, quantize)
             return _by_modules(GgufCheckpoint(file), dtype=dtype, progress=progress), tokenizer

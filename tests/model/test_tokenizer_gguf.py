@@ -1,0 +1,161 @@
+"""Tokenizers of GGUF files against the packages that made their vocabularies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import gguf
+import mistral_common
+import pytest
+import sentencepiece
+from mistral_common.tokens.tokenizers.tekken import Tekkenizer
+from tokenizers import AddedToken, Regex, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer as Bpe
+
+from model.checkpoint.gguf import GgufFile
+from model.errors import CheckpointError
+from model.tekken import read_tekken
+from model.tokenizer import Tokenizer
+from model.tokenizer_gguf import read_gguf_tokenizer
+
+DATA = Path(mistral_common.__file__).parent / "data"
+TEXTS = [
+    "def area(radius: float) -> float:\n    return 3.14159 * radius ** 2  # it's HERE'S\n",
+    "\tif (x != null) {\r\n\t\treturn 1234567;\r\n\t}",
+    "Grüße, 世界 🎉\u200d👩‍💻",
+    "   \n\n  aaaaaaaaaaaa ____________ ======= //\n",
+]
+
+
+def _write(path: Path, **lists: Any) -> Path:
+    writer = gguf.GGUFWriter(path, "llama")
+    for key, value in lists.items():
+        key = f"tokenizer.ggml.{key}"
+        if isinstance(value, bool):
+            writer.add_bool(key, value)
+        elif isinstance(value, int):
+            writer.add_uint32(key, value)
+        elif isinstance(value, str):
+            writer.add_string(key, value)
+        else:
+            writer.add_array(key, value)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def _read(path: Path, **lists: Any) -> Tokenizer:
+    with GgufFile(_write(path, **lists)) as file:
+        return read_gguf_tokenizer(file)
+
+
+def test_a_sentencepiece_vocabulary_encodes_as_sentencepiece_does(tmp_path: Path) -> None:
+    theirs = sentencepiece.SentencePieceProcessor(model_file=str(DATA / "mistral_instruct_tokenizer_240323.model.v3"))
+    count = range(theirs.get_piece_size())
+    kinds = [2 if theirs.is_unknown(i) else 3 if theirs.is_control(i) else 6 if theirs.is_byte(i) else 1 for i in count]
+    ours = _read(
+        tmp_path / "m.gguf",
+        model="llama",
+        tokens=[theirs.id_to_piece(index) for index in count],
+        scores=[theirs.get_score(index) for index in count],
+        token_type=kinds,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    for text in TEXTS:
+        assert ours.encode(text) == theirs.encode(text)
+        assert ours.decode(ours.encode(text, bare=True)) == text
+    assert (ours.bos_id, ours.end_ids) == (1, {2})
+    assert not ours.control_ids.intersection(ours.encode("<s>[INST]</s>"))
+
+
+def test_tekken_encodes_as_mistral_common_does(tmp_path: Path) -> None:
+    source = DATA / "tekken_240911.json"
+    theirs, listed = Tekkenizer.from_file(source), read_tekken(source)
+    words = [listed.name(index) for index in range(len(listed))]
+    known = set(words[1000:20_000])
+    merges = [
+        f"{word[:cut]} {word[cut:]}"
+        for word in words[1256:20_000]
+        for cut in range(1, len(word))
+        if word[:cut] in known and word[cut:] in known
+    ]
+    ours = _read(
+        tmp_path / "m.gguf",
+        model="gpt2",
+        pre="tekken",
+        tokens=words[:20_000],
+        token_type=[3] * 1000 + [1] * 19_000,
+        merges=merges,
+    )
+    for text in (text for text in TEXTS if text.isascii()):
+        expected = theirs.encode(text, bos=False, eos=False)
+        assert ours.decode(ours.encode(text)) == text
+        if max(expected) < 20_000:
+            assert ours.encode(text) == expected
+
+
+@pytest.mark.parametrize("pre", ["llama-bpe", "qwen2", "gpt-4o", "phi-2"])
+def test_patterns_split_as_the_published_ones(pre: str, tmp_path: Path) -> None:
+    """Patterns as the models' own `tokenizer.json` files have them, over a vocabulary trained with them."""
+    ends = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+    lower, upper = r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]", r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]"
+    tail = r"\s*[\r\n]+|\s+(?!\S)|\s+"
+    published = {
+        "llama-bpe": rf"{ends}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{{1,3}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|{tail}",
+        "qwen2": rf"{ends}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|{tail}",
+        "gpt-4o": rf"[^\r\n\p{{L}}\p{{N}}]?{upper}*{lower}+{ends}?|[^\r\n\p{{L}}\p{{N}}]?{upper}+{lower}*{ends}?"
+        rf"|\p{{N}}{{1,3}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|{tail}",
+    }
+    theirs = Bpe(models.BPE())
+    bytes_alone = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=pre == "phi-2")
+    split = [pre_tokenizers.Split(Regex(published[pre]), "isolated")] if pre in published else []
+    theirs.pre_tokenizer = pre_tokenizers.Sequence([*split, bytes_alone])
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=420, initial_alphabet=alphabet, show_progress=False)
+    theirs.train_from_iterator(TEXTS * 3, trainer)
+    theirs.add_tokens([AddedToken("  ", special=False, normalized=False)])
+    size = theirs.get_vocab_size()
+    merges = [" ".join(pair) if isinstance(pair, list) else pair for pair in _merges(theirs)]
+    ours = _read(
+        tmp_path / "m.gguf",
+        model="gpt2",
+        pre=pre,
+        tokens=[*(theirs.id_to_token(index) for index in range(size)), "<think>", "<|endoftext|>"],
+        token_type=[*[1] * (size - 1), 4, 4, 3],
+        merges=merges,
+        bos_token_id=size + 1,
+        eos_token_id=size + 1,
+        add_bos_token=False,
+    )
+    for text in [*TEXTS, "x  y <think> <|endoftext|>"]:
+        assert ours.encode(text) == theirs.encode(text, add_special_tokens=False).ids
+        assert ours.decode(ours.encode(text)) == text
+    assert ours.control_ids == {size, size + 1}
+    assert (ours.bos_id, ours.end_ids) == (None, {size + 1})
+
+
+def _merges(bpe: Bpe) -> list[Any]:
+    merges: list[Any] = json.loads(bpe.to_str())["model"]["merges"]
+    return merges
+
+
+@pytest.mark.parametrize(
+    ("lists", "message"),
+    [
+        ({"model": "llama"}, "tokens"),
+        ({"model": "llama", "tokens": ["a"], "token_type": [1]}, "scores"),
+        ({"model": "llama", "tokens": ["a", "b"], "token_type": [1, 1], "scores": [0.5]}, "scores"),
+        ({"model": "gpt2", "pre": "qwen2", "tokens": ["a"], "token_type": [1]}, "merges"),
+        ({"model": "gpt2", "pre": "qwen2", "tokens": ["a"], "token_type": [1], "merges": ["b c"]}, "merges"),
+        ({"model": "bert", "tokens": ["a"]}, "kind 'bert'"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(lists: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=message) as caught:
+        _read(tmp_path / "m.gguf", **lists)
+    assert caught.value.hint
