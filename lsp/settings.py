@@ -123,7 +123,7 @@ KEYS: tuple[Key, ...] = (
     Key("completion.menu", "menu", _boolean, "Offer suggestions in the completion menu too."),
     Key("acceptanceLog", "acceptance_log", _boolean, "Keep a local log of what was accepted, without content."),
     Key("level", "level", _level, "How much to suggest: quiet, balanced or eager.", of_completion=True),
-    Key("model", "model", _text, "Name or path of the model.", of_completion=True),
+    Key("model", "model", _text, "Name or path of the model, or a hosted one.", of_completion=True),
     Key("maxTokens", "max_tokens", _whole(1, 4096), "Longest suggestion, in tokens.", of_completion=True),
     Key("context", "context", _boolean, "Show the model what matters of other files.", of_completion=True),
     Key("trusted", "trusted", _boolean, "Read and index the workspace's files.", of_completion=True),

@@ -21,7 +21,7 @@ def command(
     place: Annotated[str, typer.Argument(metavar="FILE:LINE:COL", help="1-based; '-' reads standard input.")],
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Say what went into it, and why it ends there.")] = False,
-    model: Annotated[str, typer.Option("--model", help="Name or path of the model.")] = DEFAULT_MODEL,
+    model: Annotated[str, typer.Option("--model", help="Name or path of the model, or a hosted one.")] = DEFAULT_MODEL,
     adapter: Annotated[str | None, typer.Option("--adapter", help="File that `tersely train` wrote.")] = None,
     url: Annotated[str | None, typer.Option("--url", help="Ask this server instead of an engine of our own.")] = None,
     token_file: Annotated[str | None, typer.Option("--token-file", help="Bearer token for --url.")] = None,

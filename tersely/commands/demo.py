@@ -28,7 +28,7 @@ _LINES_BEFORE = 4
 
 def command(
     folder: Annotated[Path | None, typer.Argument(help="A folder with a demo.toml; default: the sample.")] = None,
-    model: Annotated[str, typer.Option("--model", help="Name or path of the model.")] = DEFAULT_MODEL,
+    model: Annotated[str, typer.Option("--model", help="Name or path of the model, or a hosted one.")] = DEFAULT_MODEL,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     svg: Annotated[Path | None, typer.Option("--svg", help="Also save what is shown as a picture.")] = None,
 ) -> None:

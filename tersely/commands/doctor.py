@@ -17,7 +17,7 @@ _STYLE = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAILURE: "red"
 
 
 def command(
-    model: Annotated[str, typer.Option("--model", help="Name or path of the model.")] = DEFAULT_MODEL,
+    model: Annotated[str, typer.Option("--model", help="Name or path of the model, or a hosted one.")] = DEFAULT_MODEL,
     url: Annotated[str | None, typer.Option("--url", help="The server that is asked, if not our own engine.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
