@@ -39,9 +39,14 @@ class Library:
         self._facts: OrderedDict[str, Facts | None] = OrderedDict()
         self._texts: OrderedDict[str, list[str]] = OrderedDict()
         self._stems: dict[str, list[str]] = {}
+        self.located: dict[tuple[str, str], list[str]] = {}
+        """What `completion.context.resolve` found for a module in a folder; holds as long as the index does."""
+        self.resolved: dict[tuple[str, str, int], list[tuple[str, Definition]]] = {}
+        """The same for names in a file; holds for one question, since buffers change."""
 
     def refresh(self) -> None:
         """Take note of what was indexed since the last call; what was read before is then read anew."""
+        self.resolved.clear()
         store = self._open()
         version = store.version() if store else -1
         if version != self._version:
@@ -49,6 +54,7 @@ class Library:
             self._facts.clear()
             self._texts.clear()
             self._stems.clear()
+            self.located.clear()
 
     def limit(self, is_late: Callable[[], bool] | None) -> None:
         """Have questions end with `sqlite3.OperationalError` once `is_late()` is true; None: never."""

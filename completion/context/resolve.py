@@ -33,6 +33,13 @@ def is_package(path: str) -> bool:
 
 def locate(library: Library, path: str, module: str) -> list[str]:
     """The files that `module`, imported in the file `path`, may mean; the nearest first."""
+    key = path.rpartition("/")[0], module
+    if key not in library.located:
+        library.located[key] = _locate(library, path, module)
+    return library.located[key]
+
+
+def _locate(library: Library, path: str, module: str) -> list[str]:
     wanted, exact = _wanted(path, module)
     if not wanted:
         return []
@@ -59,6 +66,14 @@ def members(library: Library, path: str, owner: str) -> list[Definition]:
 
 def resolve(library: Library, path: str, name: str, *, depth: int = _DEPTH) -> list[Place]:
     """Where a top-level name of a file is defined: there, or where its imports lead."""
+    key = path, name, depth
+    if key not in library.resolved:
+        library.resolved[key] = []  # a way back to here leads nowhere
+        library.resolved[key] = _resolve(library, path, name, depth)
+    return library.resolved[key]
+
+
+def _resolve(library: Library, path: str, name: str, depth: int) -> list[Place]:
     facts = library.facts(path)
     if facts is None or depth == 0:
         return []
