@@ -103,7 +103,7 @@ def _names(value: object) -> tuple[str, ...]:
 
 async def within(call: InfillCall, chunks: AsyncIterator[Chunk]) -> AsyncGenerator[Chunk, None]:
     """The chunks until the call's own limits end them; then the rest is cancelled, and the last chunk made here."""
-    text, began_s = "", None
+    text, sent, began_s = "", 0, None
     usage, timings = Usage(prompt_tokens=0, cached_tokens=0, completion_tokens=0), EngineTimings()
     try:
         async for chunk in chunks:
@@ -113,13 +113,16 @@ async def within(call: InfillCall, chunks: AsyncIterator[Chunk]) -> AsyncGenerat
                     yield replace(chunk, text="", logprobs=())
                 continue
             began_s = time.perf_counter() if began_s is None else began_s
-            before, text = len(text), text + chunk.text
+            text += chunk.text
             end = _outdented(text, call.least_indent)
             if end is not None:
-                yield Chunk(text=text[before:end])
+                yield Chunk(text=text[sent:end])
                 yield Chunk(finish_reason=FinishReason.STOP, usage=usage, timings=timings)
                 return
-            yield chunk
+            # Blanks at the end may belong to a line that is indented less.
+            held = call.least_indent > 0 and chunk.finish_reason is None
+            start, sent = sent, max(sent, len(text.rstrip())) if held else len(text)
+            yield replace(chunk, text=text[start:sent])
             late = call.predict_ms is not None and (time.perf_counter() - began_s) * 1000 > call.predict_ms
             if late and "\n" in text and chunk.finish_reason is None:
                 yield Chunk(finish_reason=FinishReason.LENGTH, usage=usage, timings=timings)

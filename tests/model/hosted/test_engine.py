@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from model import fim
-from model.api import Chunk, Engine, FinishReason, GenerateRequest, SamplingParams, Usage
+from model.api import Chunk, Engine, FinishReason, GenerateRequest, ModelInfo, SamplingParams, Usage
 from model.chat import ChatChunk, ChatRequest, Chatting, Message, Role, Tool, ToolCall, ToolChoice
 from model.errors import (
     EngineAuthError,
@@ -24,6 +24,7 @@ from model.errors import (
     EngineUnreachableError,
     RequestError,
 )
+from model.fake import FakeEngine
 from model.hosted.accounting import Ledger, Price, read_totals
 from model.hosted.address import parse_hosted
 from model.hosted.client import HostedClient
@@ -497,6 +498,20 @@ async def test_through_an_engine_of_our_own(tmp_path: Path) -> None:
     assert "".join(chunk.text for chunk in chunks) == "a + b"
     assert chunks[-1].usage == COUNTED
     assert (player.requests[0][2]["prompt"], player.requests[0][2]["suffix"]) == (PREFIX, SUFFIX)
+
+
+async def test_our_own_server_answers_as_mistrals(tmp_path: Path) -> None:
+    """Client and server of one shape, written apart."""
+    fake = FakeEngine("a + b", info=ModelInfo(name="fake", architecture="fake", fim_family="qwen"))
+    async with serve(create_app(ready_host(fake, name="fake"))) as url:
+        model = parse_hosted(f"mistral:fake@{url}")
+        engine = HostedEngine(model, HostedClient(model, None), Ledger(tmp_path / "usage.jsonl", {}))
+        chunks = await collect(engine, GenerateRequest(prompt=PROMPT, sampling=SamplingParams(max_tokens=9)))
+        await engine.aclose()
+    assert "".join(chunk.text for chunk in chunks) == "a + b"
+    assert chunks[-1].usage is not None
+    assert chunks[-1].usage.completion_tokens == 3
+    assert fake.requests[0].prompt == fim.render("qwen", prefix=PREFIX, suffix=SUFFIX)
 
 
 async def test_info_and_counts(tmp_path: Path) -> None:

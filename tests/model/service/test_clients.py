@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
@@ -152,12 +153,31 @@ async def test_streamed_infill() -> None:
     assert last["timings"]["predicted_n"] == 4
 
 
+class Letters(FakeEngine):
+    """One letter a token, so that blanks come alone."""
+
+    async def generate(self, request: GenerateRequest) -> AsyncIterator[Chunk]:
+        async with aclosing(super().generate(request)) as chunks:
+            async for chunk in chunks:
+                for letter in chunk.text:
+                    yield replace(chunk, text=letter, finish_reason=None)
+                if chunk.finish_reason is not None:
+                    yield chunk
+
+
+async def test_nothing_is_lost_where_nothing_is_indented_less() -> None:
+    text = "a\n        b\n\n    c  \n"
+    answer = await post(Letters(text, info=QWEN), "/infill", LLAMA_VSCODE | {"n_indent": 4})
+    assert answer.json()["content"] == text
+
+
 @pytest.mark.parametrize("stream", [False, True])
-async def test_lines_that_are_indented_less_end_it(stream: bool) -> None:
-    engine = FakeEngine("a = 1\n    b = 2\n\nx = 3\n    c", info=QWEN)
+@pytest.mark.parametrize("end", ["\n", "\n\n"])
+async def test_lines_that_are_indented_less_end_it(stream: bool, end: str) -> None:
+    engine = Letters(f"a = 1\n    b = 2{end}  x = 3\n    c", info=QWEN)
     response = await post(engine, "/infill", LLAMA_VSCODE | {"n_indent": 4, "stream": stream})
     bodies = events_of(response) if stream else [response.json()]
-    assert "".join(body["content"] for body in bodies) == "a = 1\n    b = 2\n"
+    assert "".join(body["content"] for body in bodies) == f"a = 1\n    b = 2{end[1:]}"
     assert bodies[-1]["has_new_line"] is True
     assert engine.cancelled == 1
 
