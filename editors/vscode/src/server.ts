@@ -151,7 +151,6 @@ export class Server {
     return {
       documentSelector: LANGUAGES_EVERYWHERE,
       outputChannel: this.log,
-      synchronize: { configurationSection: "tersely" },
       errorHandler: {
         error: () => ({ action: ErrorAction.Continue, handled: true }),
         closed: () => {

@@ -23,8 +23,8 @@ from tests.editors.tools import ROOT, cached, run_or_skip
 logger = logging.getLogger(__name__)
 
 PLUGIN = ROOT / "editors" / "nvim"
-WAIT_S = 20.0
-LIFE_S = 100.0
+WAIT_S = 40.0
+LIFE_S = 240.0
 SUITE = "forky"
 """The Debian release that has Neovim 0.12."""
 

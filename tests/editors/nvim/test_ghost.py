@@ -183,6 +183,42 @@ def test_a_completion_menu(neovim: Neovim, shown_by: str, menu: str):
     check_quiet(neovim)
 
 
+STAND_INS = {
+    "blink.cmp": """
+        package.loaded["blink.cmp"] = { is_menu_visible = function() return _G.menu_open end }
+        function _G.set_menu(open)
+          _G.menu_open = open
+          local pattern = open and "BlinkCmpMenuOpen" or "BlinkCmpMenuClose"
+          vim.api.nvim_exec_autocmds("User", { pattern = pattern })
+        end""",
+    "nvim-cmp": """
+        local told = {}
+        package.loaded.cmp = {
+          visible = function() return _G.menu_open end,
+          event = { on = function(_, name, call) told[name] = call end },
+        }
+        function _G.set_menu(open)
+          _G.menu_open = open
+          told[open and "menu_opened" or "menu_closed"]()
+        end""",
+}
+
+
+@pytest.mark.parametrize("menu", STAND_INS)
+def test_menus_of_other_plugins(neovim: Neovim, shown_by: str, menu: str):
+    """Stand-ins with the functions and events that the plugins have."""
+    neovim.lua(STAND_INS[menu])
+    start(neovim, ghost=shown_by)
+    neovim.type(" ")
+    neovim.until_ghost(GHOST)
+    neovim.lua("_G.set_menu(true)")
+    neovim.until_ghost("")
+    assert not neovim.lua("return require('tersely').accept()")
+    neovim.lua("_G.set_menu(false)")
+    neovim.until_ghost(GHOST)
+    check_quiet(neovim)
+
+
 def test_wide_characters_before_the_cursor(neovim: Neovim, shown_by: str):
     start(neovim, "names = ['𝕏', 'ä', 'ö']; total =‸\n", ghost=shown_by)
     neovim.type(" ")

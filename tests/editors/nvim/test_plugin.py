@@ -181,6 +181,28 @@ def test_a_server_that_dies_is_started_again(neovim: Neovim):
     neovim.until_ghost(GHOST)
 
 
+def test_servers_are_started_by_file_type_where_neovim_has_no_way_of_its_own(neovim: Neovim):
+    """As on Neovim 0.10, which has no `vim.lsp.config`."""
+    neovim.lua("rawset(vim.lsp, 'config', nil)")
+    start(neovim, ghost="own", filetypes=["python"])
+    neovim.type(" ")
+    neovim.until_ghost(GHOST)
+    neovim.type("<Esc>")
+    neovim.open("‸\n", name="notes.txt")
+    assert neovim.lua("return #vim.lsp.get_clients({ bufnr = 0 })") == 0
+
+
+def test_lines_that_end_as_on_windows(neovim: Neovim):
+    assert neovim.setup(settings={"model": MODEL}, keys={"accept": "<Tab>"})
+    neovim.open("def f(left, right):\r\n    return‸\r\n")
+    neovim.until_ready()
+    assert neovim.nvim.current.buffer.options["fileformat"] == "dos"
+    neovim.type(" ")
+    neovim.until_ghost(GHOST)
+    neovim.type("<Tab>")
+    assert neovim.text == f"def f(left, right):\n    return {GHOST}"
+
+
 def test_alternatives(neovim: Neovim):
     """The engine has one answer only, so the one suggestion stays, and nothing breaks."""
     start(neovim, keys={"next": "<M-]>"})
