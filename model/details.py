@@ -12,8 +12,8 @@ from types import MappingProxyType
 
 from model import fim
 
-_FOLDER_BYTES = MappingProxyType({"bfloat16": 2.0, "float32": 4.0})
-_FILE_BYTES = MappingProxyType({"int4": 0.625 + 2, "int8": 1.0 + 2, "bfloat16": 2.0, "float32": 4.0})
+_PLAIN_BYTES = MappingProxyType({"bfloat16": 2.0, "float32": 4.0})
+_PACKED_BYTES = MappingProxyType({"int4": 0.625 + 2, "int8": 1.0 + 2, "bfloat16": 2.0, "float32": 4.0})
 """Memory for a weight. Packed weights are read for single tokens and have a bfloat16 copy beside them for prompts."""
 
 
@@ -31,11 +31,13 @@ class ModelDetails:
     """The formats of the weights, the one with most of them first."""
     fim_family: str
     license: str
+    packable: bool = True
+    """Can it be served from int8 and int4 weights?"""
 
     @property
     def memory_bytes(self) -> Mapping[str, int]:
         """What the weights take in memory on a CPU, for each number format that they can be served in."""
-        each = _FOLDER_BYTES if self.path.is_dir() else _FILE_BYTES
+        each = _PACKED_BYTES if self.packable else _PLAIN_BYTES
         return {name: int(self.parameters * size_bytes) for name, size_bytes in each.items()}
 
 
@@ -65,6 +67,7 @@ def _file_details(path: Path, name: str | None) -> ModelDetails:
             number_formats=tuple(kind for kind, _ in weights.most_common()),
             fim_family=fim.detect(frozenset(map(str, vocabulary)) if isinstance(vocabulary, list) else ()),
             license=str(metadata.get("general.license", "not stated")),
+            packable=architecture == "llama" and not metadata.get("llama.expert_count"),
         )
 
 
@@ -85,6 +88,7 @@ def _folder_details(path: Path, name: str | None) -> ModelDetails:
         number_formats=checkpoint.number_formats,
         fim_family=family,
         license=_license(path / "README.md"),
+        packable=checkpoint.config.is_plain,
     )
 
 

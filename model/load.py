@@ -74,6 +74,20 @@ def load_served(
     """Read, fuse and pack. `progress` gets the fraction that is done. Raises `CheckpointError`."""
     config = read_config(file)
     weights = _transformed(read_weights(file, config), transform)
+    parameters = sum(torch.Size(info.shape).numel() for info in file.tensors.values())
+    return pack(config, weights, parameters=parameters, dtype=dtype, quantize=quantize, progress=progress)
+
+
+def pack(
+    config: ModelConfig,
+    weights: Iterator[tuple[str, Tensor]],
+    *,
+    parameters: int,
+    dtype: torch.dtype,
+    quantize: Quantize,
+    progress: Callable[[float], None] | None = None,
+) -> Served:
+    """Fuse and pack float32 weights of a plain model (`ModelConfig.is_plain`): embedding first, then layer by layer."""
     packer = _Packer(dtype=dtype, quantize=quantize)
     _, embedding = next(weights)
     layers: list[ServingLayer] = []
@@ -99,7 +113,6 @@ def load_served(
     )
     if progress is not None:
         progress(1.0)
-    parameters = sum(torch.Size(info.shape).numel() for info in file.tensors.values())
     return Served(
         decoder=decoder,
         head=head,

@@ -18,7 +18,7 @@ from model.checkpoint.gguf import GgufFile
 from model.checkpoint.gguf_model import GgufCheckpoint
 from model.config import ModelConfig
 from model.errors import ModelTooLargeError, UsageError
-from model.load import Quantize, WeightTransform, load_served
+from model.load import Quantize, WeightTransform, load_served, pack
 from model.tokenizer import Tokenizer
 from model.tokenizer_folder import read_folder_tokenizer
 from model.tokenizer_gguf import read_gguf_tokenizer
@@ -45,7 +45,9 @@ def open_model(
     progress: Callable[[float], None] | None = None,
     available_bytes: int | None = None,
 ) -> tuple[Loaded, Tokenizer]:
-    """Plain llama GGUF files through packed weights, all else through the reference modules, which take no `transform`.
+    """Plain models through packed weights, all others through the reference modules.
+
+    `transform` is for GGUF files of the llama family alone.
 
     `available_bytes` None: the memory that is free now. Raises `CheckpointError`; `ModelTooLargeError` before anything
     is allocated; `UsageError` for options that a folder does not have.
@@ -58,8 +60,7 @@ def open_model(
         _require_room(path, parameters * dtype.itemsize, room_bytes)
         tokenizer = read_gguf_tokenizer(file)
         if not is_packable(file):
-            _refuse_quantize(path, quantize)
-            return _by_modules(GgufCheckpoint(file), dtype=dtype, progress=progress), tokenizer
+            return _load(GgufCheckpoint(file), dtype=dtype, quantize=quantize, progress=progress), tokenizer
         return load_served(file, dtype=dtype, quantize=quantize, transform=transform, progress=progress), tokenizer
 
 
@@ -76,32 +77,29 @@ def _open_folder(
     progress: Callable[[float], None] | None,
     room_bytes: int,
 ) -> tuple[Loaded, Tokenizer]:
-    _refuse_quantize(path, quantize)
     checkpoint = open_folder(path)
     checkpoint.check()
     _require_room(path, checkpoint.parameters * dtype.itemsize, room_bytes)
     tokenizer = read_folder_tokenizer(path)
-    return _by_modules(checkpoint, dtype=dtype, progress=progress), tokenizer
+    return _load(checkpoint, dtype=dtype, quantize=quantize, progress=progress), tokenizer
 
 
-def _by_modules(
-    checkpoint: Checkpoint, *, dtype: torch.dtype, progress: Callable[[float], None] | None
-) -> LoadedModules:
-    decoder = fill_decoder(checkpoint.config, checkpoint.weights(), dtype=dtype, progress=progress)
-    return LoadedModules(
-        decoder=CachedDecoder(decoder),
-        head=ModuleHead(decoder),
-        config=checkpoint.config,
-        parameters=checkpoint.parameters,
-    )
-
-
-def _refuse_quantize(path: Path, quantize: Quantize) -> None:
+def _load(
+    checkpoint: Checkpoint, *, dtype: torch.dtype, quantize: Quantize, progress: Callable[[float], None] | None
+) -> Loaded:
+    """Packed weights where the model is plain, else the reference modules."""
+    config, parameters = checkpoint.config, checkpoint.parameters
+    if config.is_plain:
+        weights = ((name, weight.float()) for name, weight in checkpoint.weights())
+        return pack(config, weights, parameters=parameters, dtype=dtype, quantize=quantize, progress=progress)
     if quantize not in (Quantize.AUTO, Quantize.NONE):
         raise UsageError(
-            f"{path.name} is not quantized to {quantize} at load yet.",
-            hint="Leave quantize at auto, or use a GGUF file of a dense Llama, Mistral or SmolLM2.",
+            f"{checkpoint.path.name} is a model of architecture {config.architecture}, "
+            f"which is not quantized to {quantize} at load yet.",
+            hint="Leave quantize at auto.",
         )
+    decoder = fill_decoder(config, checkpoint.weights(), dtype=dtype, progress=progress)
+    return LoadedModules(decoder=CachedDecoder(decoder), head=ModuleHead(decoder), config=config, parameters=parameters)
 
 
 def _require_room(path: Path, needed_bytes: int, room_bytes: int) -> None:

@@ -12,7 +12,8 @@ from tokenizers import decoders, models, pre_tokenizers
 
 from model.api import Chunk, Engine, GenerateRequest, SamplingParams
 from model.errors import CheckpointError, ModelTooLargeError, UsageError
-from model.load import Quantize
+from model.kv_cache import KvCache
+from model.load import Quantize, Served
 from model.local import LocalEngine
 from model.open_model import open_model
 from tests.model.mistral_format import write_mistral
@@ -51,7 +52,7 @@ def _greedy_hf(folder: Path, *, tokens: int = 12) -> list[int]:
 @pytest.mark.parametrize("case", CASES)
 async def test_greedy_text_is_hfs_and_comes_again_from_the_cache(case: str, tmp_path: Path) -> None:
     folder = write_tokenizer(write_hf(tmp_path / "tiny-1.5", CASES[case]))
-    engine = LocalEngine.load(folder, dtype="float32", threads=1)
+    engine = LocalEngine.load(folder, dtype="float32", quantize="none", threads=1)
     try:
         first, _ = await _last(engine)
         again, last = await _last(engine)
@@ -92,12 +93,25 @@ async def test_bfloat16_stays_close(tmp_path: Path) -> None:
 
 
 def test_what_a_folder_cannot_do_yet_is_refused(tmp_path: Path) -> None:
-    folder = write_tokenizer(write_hf(tmp_path / "tiny", CASES["llama-2"]))
+    folder = write_tokenizer(write_hf(tmp_path / "tiny", CASES["mixtral"]))
     with pytest.raises(UsageError, match="not quantized to int4") as caught:
         LocalEngine.load(folder, quantize="int4", threads=1)
     assert caught.value.hint
     with pytest.raises(UsageError, match="GGUF base"):
         LocalEngine.load(folder, adapter=tmp_path / "none", threads=1)
+
+
+@pytest.mark.parametrize("case", ["llama-2", "llama-3.1", "smollm2", "mistral-nemo"])
+def test_plain_models_are_packed_from_folders_too(case: str, tmp_path: Path) -> None:
+    folder = write_tokenizer(write_hf(tmp_path / "tiny", CASES[case]))
+    with torch.no_grad():
+        theirs = hf_model(folder)(torch.tensor([PROMPT])).logits[0, -1]
+    for quantize, tolerance in ((Quantize.NONE, 1e-4), (Quantize.INT8, 0.1)):
+        loaded, _ = open_model(folder, dtype=torch.float32, quantize=quantize)
+        assert isinstance(loaded, Served)
+        assert loaded.quantization == quantize
+        ours = loaded.head(loaded.decoder.forward(list(PROMPT), KvCache(loaded.decoder.kv_shape)))[0]
+        assert (ours - theirs).abs().max() < tolerance * theirs.abs().max()
 
 
 def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
