@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 PLUGIN = ROOT / "editors" / "nvim"
 WAIT_S = 40.0
+LOAD_S = 150.0
 LIFE_S = 240.0
 SUITE = "forky"
 """The Debian release that has Neovim 0.12."""
@@ -139,7 +140,8 @@ class Neovim:
 
     def until_ready(self) -> None:
         """Wait for the engine. Suggestions are asked for by keys, so there are none before."""
-        self.until(lambda: "is ready" in (self.lua("return (require('tersely.status').get() or {}).message") or ""))
+        ready = "return ((require('tersely.status').get() or {}).message or ''):find('is ready') ~= nil"
+        self.until(lambda: self.lua(ready), within_s=LOAD_S)
 
     def type(self, keys: str) -> None:
         """Type keys, and wait until they are worked off."""
@@ -152,8 +154,8 @@ class Neovim:
         self.nvim.input("<F12>")
         self.until(lambda: self.lua("return _G.settled") > count)
 
-    def until(self, condition: Callable[[], Any]) -> Any:
-        end_s = time.monotonic() + WAIT_S
+    def until(self, condition: Callable[[], Any], *, within_s: float = WAIT_S) -> Any:
+        end_s = time.monotonic() + within_s
         while not (answer := condition()):
             if time.monotonic() > end_s:
                 pytest.fail(f"waited in vain; messages: {self.messages()!r}; screens: {self.screens()[-5:]}")
