@@ -14,6 +14,7 @@ With one thread the clock is that thread's processor time, for all alike, so tha
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import statistics
 import time
@@ -30,15 +31,19 @@ from model.api import Chunk, GenerateRequest, SamplingParams
 from model.checkpoint.gguf import GgufFile
 from model.errors import EngineError
 from model.load import Quantize, Served, load_served, pick_dtype
+from model.merge import AdapterMerge
 from model.prefix_cache import PrefixCache
 from model.runner import Runner
 from model.sequence import Sequence
 from model.tokenizer import Tokenizer, read_tokenizer
+from model.train.adapter import load_adapter
 from tests.model.oracle import hf_model
 
 ROOT = Path(__file__).resolve().parent.parent
 DECODED = 48
 ALONE, DRAFTED, HF_DEFAULT = "tersely", "tersely with drafts", "hf float32 sdpa"
+SHIPPED = "tersely as shipped"
+"""With drafts, and with the model's adapter merged, which takes the weights off their 4-bit grid into int8."""
 KINDS = ("prefill", "decode")
 
 
@@ -104,13 +109,18 @@ def measure_hf(model: Any, ids: list[int], now: Clock) -> Measured:
     return Measured(prefill=len(ids) / (prefilled - began), decode=DECODED / (ended - prefilled), tokens=tuple(tokens))
 
 
-def contenders(path: Path, now: Clock) -> Iterator[tuple[str, Measure]]:
+def contenders(path: Path, now: Clock, adapter: Path | None) -> Iterator[tuple[str, Measure]]:
     """Name and measurement of each."""
     with GgufFile(path) as file:
         served = load_served(file, dtype=pick_dtype("auto"), quantize=Quantize.AUTO)
         tokenizer = read_tokenizer(file)
     yield ALONE, lambda ids: measure_tersely(served, tokenizer, ids, now, drafts=False)
     yield DRAFTED, lambda ids: measure_tersely(served, tokenizer, ids, now, drafts=True)
+    if adapter is not None:
+        merge = AdapterMerge(load_adapter(adapter), base_sha256=_sha256(path), base=path)
+        with GgufFile(path) as file:
+            shipped = load_served(file, dtype=pick_dtype("auto"), quantize=Quantize.AUTO, transform=merge)
+        yield SHIPPED, lambda ids: measure_tersely(shipped, tokenizer, ids, now, drafts=True)
     for dtype in (torch.float32, torch.bfloat16):
         model = hf_model(path, dtype=dtype)
         for attention in ("sdpa", "eager"):
@@ -122,6 +132,11 @@ def contenders(path: Path, now: Clock) -> Iterator[tuple[str, Measure]]:
             yield f"hf {str(dtype).removeprefix('torch.')} {attention}", measure
 
 
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def places(path: Path, *, context: int, count: int) -> list[list[int]]:
     """So many stretches of `context` tokens, evenly spread over the engine's source."""
     text = "\n".join(part.read_text(encoding="utf-8") for part in sorted((ROOT / "model").glob("*.py")))
@@ -131,10 +146,12 @@ def places(path: Path, *, context: int, count: int) -> list[list[int]]:
     return [ids[place * stride :][:context] for place in range(count)]
 
 
-def run(path: Path, *, context: int, rounds: int, clock: str | None = None) -> dict[str, Any]:
+def run(
+    path: Path, *, context: int, rounds: int, clock: str | None = None, adapter: Path | None = None
+) -> dict[str, Any]:
     """Every contender once a round, in turns; the first round warms up and is not counted."""
     clock = clock or ("cpu" if torch.get_num_threads() == 1 else "wall")
-    entries = list(contenders(path, CLOCKS[clock]))
+    entries = list(contenders(path, CLOCKS[clock], adapter))
     turns: list[dict[str, Measured]] = []
     for ids in places(path, context=context, count=rounds + 1):
         turns.append({name: measure(ids) for name, measure in entries})
@@ -167,7 +184,8 @@ def _ratios(
         name: {
             kind: round(_median(getattr(turn[name], kind) / theirs(turn, kind) for turn in turns), 2) for kind in KINDS
         }
-        for name in (ALONE, DRAFTED)
+        for name in turns[0]
+        if not name.startswith("hf")
     }
 
 
@@ -185,7 +203,11 @@ def draw(figures: dict[str, Any], path: Path) -> None:
     speeds = figures["tokens_per_second"]
     figure, axes = pyplot.subplots(1, 2, figsize=(12, 3.5), constrained_layout=True)
     for axis, kind in zip(axes, KINDS, strict=True):
-        bars = axis.barh(list(speeds), [speed[kind] for speed in speeds.values()], color=["#36c"] * 2 + ["#888"] * 4)
+        bars = axis.barh(
+            list(speeds),
+            [speed[kind] for speed in speeds.values()],
+            color=["#888" if name.startswith("hf") else "#36c" for name in speeds],
+        )
         axis.bar_label(bars, fmt="%.0f", padding=3)
         axis.set(title=f"{kind}, tokens/s, {figures['threads']} thread(s), {figures['context_tokens']} tokens before")
         axis.invert_yaxis()
@@ -204,7 +226,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     model = options.model or hub.pull(hub.DEFAULT_MODEL)
-    figures = run(model, context=options.context, rounds=options.rounds, clock=options.clock)
+    adapter = None if options.model else hub.MODELS[hub.DEFAULT_MODEL].adapter_path
+    figures = run(model, context=options.context, rounds=options.rounds, clock=options.clock, adapter=adapter)
     path = results.save("decode", figures)
     draw(figures, path.with_suffix(".png"))
     print(json.dumps(figures, indent=1))

@@ -25,7 +25,6 @@ import httpx
 
 from bench import decode, results
 from bench.editor import Editor, Key
-from completion.settings import CompletionSettings
 from editors.headless.demo import Place, load_places
 from model import hub
 from model.checkpoint.gguf import GgufFile
@@ -137,7 +136,8 @@ def hf_keys(path: Path, steps: list[Step], *, count: int) -> dict[str, Any]:
     for dtype in (torch.float32, torch.bfloat16):
         model = decode.hf_model(path, dtype=dtype)
         for step in [chosen[0], *chosen]:
-            ids = tokenizer.encode(step.prefix[-CompletionSettings().budget.prefix_characters :])
+            # As many tokens as our prompt had: which ones does not matter for speed.
+            ids = (tokenizer.encode(step.prefix) * step.prompt_tokens)[-step.prompt_tokens :]
             started_s = time.perf_counter()
             _hf_generate(model, ids, step.generated_tokens)
             milliseconds.setdefault(str(dtype), []).append((time.perf_counter() - started_s) * 1000)
@@ -223,7 +223,8 @@ def main() -> None:
         finally:
             launcher.stop()
     torch_threads(options.threads)
-    speeds = decode.run(model, context=512, rounds=options.rounds)
+    adapter = hub.MODELS[DEFAULT_MODEL].adapter_path
+    speeds = decode.run(model, context=512, rounds=options.rounds, adapter=adapter)
     figures = summarize(steps) | {"beside_hf": hf_keys(model, steps, count=12), "decode": speeds}
     path = results.save("keystroke", figures)
     draw(steps, speeds, path.with_suffix(".png"))
