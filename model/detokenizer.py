@@ -8,7 +8,7 @@ from model.tokenizer import Tokenizer
 
 
 class Detokenizer:
-    """Text of one generation, token by token. Bytes of an unfinished character wait for the next token."""
+    """Text of one generation, token by token. Bytes of an unfinished character wait for the next token, for ever."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
@@ -17,7 +17,3 @@ class Detokenizer:
     def add(self, token_id: int) -> str:
         """The text that this token completes; empty while a character is unfinished."""
         return self._decoder.decode(self._tokenizer.bytes_of(token_id))
-
-    def finish(self) -> str:
-        """What is left: U+FFFD for an unfinished character, else nothing."""
-        return self._decoder.decode(b"", final=True)

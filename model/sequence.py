@@ -94,7 +94,7 @@ class Sequence:
 
     def _rest(self) -> str:
         """Text that was held back, now that no more comes."""
-        return self._guard.add(self._detokenizer.finish()) + self._guard.finish()
+        return self._guard.finish()
 
     def abort(self) -> None:
         """End because the client cancelled."""

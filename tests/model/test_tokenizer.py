@@ -146,15 +146,13 @@ def test_lone_surrogates_become_replacement_characters(tokenizer: Tokenizer) -> 
 def test_text_streams_whole_characters(text: str, tokenizer: Tokenizer) -> None:
     stream = Detokenizer(tokenizer)
     pieces = [stream.add(token_id) for token_id in tokenizer.encode(text)]
-    assert stream.finish() == ""
     assert "".join(pieces) == text
     assert all("\ufffd" not in piece for piece in pieces) or "\ufffd" in text
 
 
-def test_an_unfinished_character_ends_as_a_replacement(tokenizer: Tokenizer) -> None:
+def test_an_unfinished_character_is_never_shown(tokenizer: Tokenizer) -> None:
     stream = Detokenizer(tokenizer)
     assert [stream.add(token_id) for token_id in tokenizer.encode("🎉")[:-1]] == ["", "", ""]
-    assert stream.finish() == "\ufffd"
 
 
 def test_control_tokens_have_a_name_and_no_text(tokenizer: Tokenizer) -> None:
