@@ -10,7 +10,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -93,7 +93,11 @@ def resolve(model: str) -> Path:
 
 def show(model: str) -> ModelDetails:
     """What the files of a model say about it. Raises as `resolve` does, and `CheckpointError` for bad ones."""
-    return read_details(resolve(model), name=model if model in MODELS else None)
+    details = read_details(resolve(model), name=model if model in MODELS else None)
+    named = MODELS.get(model)
+    if named is None or named.fim_family is None:
+        return details
+    return replace(details, fim_family=named.fim_family)  # the adapter taught it, so the file does not say so
 
 
 def pull(name: str, *, progress: ProgressListener | None = None, pip: Sequence[str] | None = None) -> Path:

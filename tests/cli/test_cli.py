@@ -110,9 +110,9 @@ def test_offline_forbids_the_pull(tmp_path: Path) -> None:
 
 
 def test_model_list_as_json() -> None:
-    (row,) = json.loads(tersely("model", "list", "--json").stdout)
-    assert row["name"] == "smollm2-135m"
-    assert row["license"] == "Apache-2.0"
+    rows = json.loads(tersely("model", "list", "--json").stdout)
+    assert [row["name"] for row in rows] == ["smollm2-135m", "smollm2-135m-base"]
+    assert {row["license"] for row in rows} == {"Apache-2.0"}
 
 
 def test_doctor_says_what_to_do(tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from model import fim
+from model import fim, hub
 from model.registry import DEFAULT_MODEL, MODELS, NamedModel, list_models
 from model.train.adapter import load_adapter
 
@@ -27,3 +29,10 @@ def test_adapters_are_made_for_their_base(row: NamedModel) -> None:
     assert info.base_sha256 == row.sha256
     assert info.family == row.fim_family
     assert row.fim_family in fim.FORMATS
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(("name", "family"), [("smollm2-135m", "tersely"), ("smollm2-135m-base", fim.NONE)])
+def test_what_show_says_of_the_format(name: str, family: str, embedded_model: Path) -> None:
+    details = hub.show(name)
+    assert (details.path, details.fim_family) == (embedded_model, family)
