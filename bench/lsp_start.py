@@ -18,6 +18,8 @@ from typing import Any
 
 import psutil
 
+from bench import results
+
 CLAIM_MS = 700
 CLAIM_MB = 120
 
@@ -67,7 +69,7 @@ def _await(process: subprocess.Popen[bytes], message_id: int) -> None:
 
 
 def main() -> None:
-    """Start the server several times, and print medians and the worst."""
+    """Start the server several times; print and save medians and the worst."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("command", nargs="*", default=[sys.executable, "-m", "tersely", "lsp"])
@@ -85,7 +87,8 @@ def main() -> None:
         "claims": {"initialized_ms": CLAIM_MS, "resident_mb": CLAIM_MB},
     }
     figures["holds"] = max(initialized) <= CLAIM_MS and max(resident) < CLAIM_MB
-    print(json.dumps(figures, indent=1))
+    path = results.save("lsp_start", figures)
+    print(path.read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":
