@@ -1,7 +1,8 @@
 """Examples, packed: documents end to end, with the places where an answer is due. Weights make short answers count.
 
 Every token of an answer weighs 1 / √(its length), so that long blocks do not dominate. An end token alone ("nothing
-to add") weighs three times that: such answers are few, and one token each.
+to add") weighs 3, since such answers are few and one token each; so that this does not teach silence where something
+is due, the first token of any other answer, with which the model decides to speak, weighs 1.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.train.examples import Example
-from model.train.feeder import Source
+from model.train.examples import Example, ExampleMaker
 
 _EMPTY_WEIGHT = 3.0
+_FIRST_WEIGHT = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +36,6 @@ class Batch:
     """[M] which document each answer token belongs to."""
 
 
-def weigh(example: Example) -> list[float]:
-    """The weight of each token of an answer."""
-    size = len(example.tokens) - example.answer
-    return [_EMPTY_WEIGHT if size == 1 else size**-0.5] * size
-
-
 def pack(examples: Sequence[Example]) -> Batch:
     """Lay examples end to end."""
     tokens: list[int] = []
@@ -48,28 +43,28 @@ def pack(examples: Sequence[Example]) -> Batch:
     owners: list[int] = []
     weights: list[float] = []
     for number, example in enumerate(examples):
-        start, weighed = len(tokens), weigh(example)
+        start, size = len(tokens), len(example.tokens) - example.answer
         tokens += example.tokens
         places += range(start + example.answer - 1, start + len(example.tokens) - 1)
-        owners += [number] * len(weighed)
-        weights += weighed
+        owners += [number] * size
+        weights += [_EMPTY_WEIGHT if size == 1 else size**-0.5] * size
     packed = torch.tensor(tokens)
     at = torch.tensor(places)
     lengths = tuple(len(example.tokens) for example in examples)
     return Batch(packed, lengths, at, packed[at + 1], torch.tensor(weights), torch.tensor(owners))
 
 
-def take(source: Source, first: int, *, tokens: int) -> tuple[list[Example], int]:
-    """Examples first, first + 1, … up to `tokens` in all (at least one), and the number of the next one."""
+def take(maker: ExampleMaker, first: int, *, tokens: int, stride: int = 1) -> tuple[list[Example], int]:
+    """Examples first, first + stride, … up to `tokens` in all (at least one), and the number of the next one."""
     taken: list[Example] = []
     count = 0
     while True:
-        example = source.make(first)
+        example = maker.make(first)
         if taken and count + len(example.tokens) > tokens:
             return taken, first
         taken.append(example)
         count += len(example.tokens)
-        first += 1
+        first += stride
 
 
 def split(examples: Sequence[Example], *, tokens: int) -> list[list[Example]]:
