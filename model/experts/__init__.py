@@ -1,0 +1,1 @@
+"""Mixtures of experts: one seam, a slow reference, and what is fast for few and for many tokens."""

@@ -1,0 +1,38 @@
+"""The seam: what experts answer, by whichever way is fast for the device and the number of tokens.
+
+Legend: N tokens, K experts chosen for each, D hidden.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from model.experts.few import FEW_TOKENS, few_experts
+from model.experts.grouped import torch_grouped_experts, torch_groups, triton_grouped_experts
+from model.experts.in_turn import experts_in_turn
+from model.experts.weights import ExpertWeights
+
+
+def compute_experts(weights: ExpertWeights, x: Tensor, shares: Tensor, chosen: Tensor) -> Tensor:
+    """x [N, D], shares float32 [N, K], chosen [N, K] to the weighted sum of the chosen experts' answers, [N, D].
+
+    On a CUDA device with Triton the host never waits for the choice; gradients, CPUs and the rest go expert by expert.
+    """
+    learns = torch.is_grad_enabled() and (x.requires_grad or weights.gate.weight.requires_grad)
+    if x.device.type != "cuda" or learns or not _has_triton():
+        return experts_in_turn(weights, x, shares, chosen)
+    x, shares, chosen = x.contiguous(), shares.contiguous(), chosen.contiguous()
+    if len(x) <= FEW_TOKENS:
+        return few_experts(weights, x, shares, chosen)
+    if torch_groups(weights, x):
+        return torch_grouped_experts(weights, x, shares, chosen)
+    return triton_grouped_experts(weights, x, shares, chosen)
+
+
+@cache
+def _has_triton() -> bool:
+    return importlib.util.find_spec("triton") is not None

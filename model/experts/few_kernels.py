@@ -1,0 +1,139 @@
+"""Triton kernels for one to eight tokens: each chosen expert's rows are read where they lie, and nothing else is.
+
+A program takes a few rows of one token's one expert. What a token chose is read on the device, so the host never
+waits. Offsets into weights are 64-bit: a stack of experts has more than 2³¹ numbers.
+
+Legend: N tokens, K experts chosen for each, R = N · K pairs, D hidden, I intermediate, S groups of inputs.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def activate(gate, up, ACTIVATION: tl.constexpr):
+    """`model.layers.mlp.combine`, in float32."""
+    if ACTIVATION == "silu":
+        active = gate * tl.sigmoid(gate) * up
+    elif ACTIVATION == "gelu":
+        # tanh-GELU: 1 + tanh(z) is 2 · sigmoid(2 z)
+        active = gate * tl.sigmoid(1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)) * up
+    else:
+        gate = tl.minimum(gate, 7.0)
+        up = tl.minimum(tl.maximum(up, -7.0), 7.0)
+        active = (up + 1.0) * gate * tl.sigmoid(1.702 * gate)
+    return active
+
+
+@triton.jit
+def tile(weight, scale, rows, columns, seen, stride, groups, GROUP: tl.constexpr):
+    """Weights of `rows` and `columns`, float32; scaled here where scales change along the inputs (GROUP > 0)."""
+    found = tl.load(weight + rows.to(tl.int64)[:, None] * stride + columns[None, :], mask=seen, other=0.0)
+    found = found.to(tl.float32)
+    if GROUP > 0:
+        found *= tl.load(scale + rows.to(tl.int64)[:, None] * groups + columns[None, :] // GROUP, mask=seen, other=0.0)
+    return found
+
+
+@triton.jit
+def gate_up_kernel(
+    x,  # [N, D]
+    chosen,  # [R]
+    gate,
+    up,  # [X, I, D]
+    gate_scale,
+    up_scale,  # float32 [X, I, S], or not read
+    gate_bias,
+    up_bias,  # [X, I], or not read
+    inner,  # float32 [R, I]
+    hidden_size,
+    inner_size,
+    x_stride,
+    gate_expert,
+    gate_row,
+    up_expert,
+    up_row,
+    groups,
+    SCALED: tl.constexpr,
+    GROUP: tl.constexpr,
+    CHOSEN: tl.constexpr,
+    BIASED: tl.constexpr,
+    ACTIVATION: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """inner = activation(x · gate + b, x · up + b). Grid: (pairs, ⌈I / ROWS⌉), pairs first, so that tokens which chose
+    the same expert read the same rows at about the same time."""
+    pair = tl.program_id(0)
+    rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
+    expert = tl.load(chosen + pair).to(tl.int64)
+    token = (pair // CHOSEN).to(tl.int64)
+    there = rows < inner_size
+    gates = tl.zeros([ROWS, COLUMNS], dtype=tl.float32)
+    ups = tl.zeros([ROWS, COLUMNS], dtype=tl.float32)
+    scales = expert * inner_size * groups
+    for first in range(0, hidden_size, COLUMNS):
+        columns = first + tl.arange(0, COLUMNS)
+        within = columns < hidden_size
+        seen = there[:, None] & within[None, :]
+        read = tl.load(x + token * x_stride + columns, mask=within, other=0.0).to(tl.float32)[None, :]
+        gates += read * tile(
+            gate + expert * gate_expert, gate_scale + scales, rows, columns, seen, gate_row, groups, GROUP
+        )
+        ups += read * tile(up + expert * up_expert, up_scale + scales, rows, columns, seen, up_row, groups, GROUP)
+    gated = tl.sum(gates, 1)
+    raised = tl.sum(ups, 1)
+    if SCALED and GROUP == 0:
+        gated *= tl.load(gate_scale + scales + rows, mask=there, other=0.0)
+        raised *= tl.load(up_scale + scales + rows, mask=there, other=0.0)
+    if BIASED:
+        gated += tl.load(gate_bias + expert * inner_size + rows, mask=there, other=0.0).to(tl.float32)
+        raised += tl.load(up_bias + expert * inner_size + rows, mask=there, other=0.0).to(tl.float32)
+    place = pair.to(tl.int64) * inner_size + rows
+    tl.store(inner + place, activate(gated, raised, ACTIVATION), mask=there)
+
+
+@triton.jit
+def down_kernel(
+    inner,  # float32 [R, I]
+    chosen,  # [R]
+    shares,  # float32 [R]
+    down,  # [X, D, I]
+    down_scale,  # float32 [X, D, S], or not read
+    down_bias,  # [X, D], or not read
+    parts,  # float32 [R, D]
+    hidden_size,
+    inner_size,
+    down_expert,
+    down_row,
+    groups,
+    SCALED: tl.constexpr,
+    GROUP: tl.constexpr,
+    BIASED: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """parts = share · (inner · down + b). Grid: (pairs, ⌈D / ROWS⌉). Pairs are added up afterwards, in one order."""
+    pair = tl.program_id(0)
+    rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
+    expert = tl.load(chosen + pair).to(tl.int64)
+    there = rows < hidden_size
+    total = tl.zeros([ROWS, COLUMNS], dtype=tl.float32)
+    scales = expert * hidden_size * groups
+    for first in range(0, inner_size, COLUMNS):
+        columns = first + tl.arange(0, COLUMNS)
+        within = columns < inner_size
+        seen = there[:, None] & within[None, :]
+        read = tl.load(inner + pair.to(tl.int64) * inner_size + columns, mask=within, other=0.0)[None, :]
+        total += read * tile(
+            down + expert * down_expert, down_scale + scales, rows, columns, seen, down_row, groups, GROUP
+        )
+    answer = tl.sum(total, 1)
+    if SCALED and GROUP == 0:
+        answer *= tl.load(down_scale + scales + rows, mask=there, other=0.0)
+    if BIASED:
+        answer += tl.load(down_bias + expert * hidden_size + rows, mask=there, other=0.0).to(tl.float32)
+    place = pair.to(tl.int64) * hidden_size + rows
+    tl.store(parts + place, answer * tl.load(shares + pair), mask=there)

@@ -1,0 +1,50 @@
+"""Expert weights in eight bits: int8 and fp8 (e4m3), with a scale for each output or for groups of inputs.
+
+Weight-only: what is computed with stays in x's type or wider.
+
+Legend: X experts, O outputs, P inputs, S groups.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from model.experts.weights import ExpertWeights, Stack
+
+EIGHT_BITS = {"int8": torch.int8, "fp8": torch.float8_e4m3fn}
+_LARGEST = {torch.int8: 127.0, torch.float8_e4m3fn: 448.0}
+
+
+def quantize_experts(weights: ExpertWeights, name: str, *, group: int | None = None) -> ExpertWeights:
+    """The same experts in `int8` or `fp8`. `group`: inputs that share a scale, a divisor of them; None: all."""
+    dtype = EIGHT_BITS[name]
+    return replace(
+        weights,
+        gate=quantize_stack(weights.gate, dtype, group=group),
+        up=quantize_stack(weights.up, dtype, group=group),
+        down=quantize_stack(weights.down, dtype, group=group),
+    )
+
+
+def quantize_stack(stack: Stack, dtype: torch.dtype, *, group: int | None = None) -> Stack:
+    """One stack, an expert at a time, so that the float32 copy is one matrix."""
+    experts, outputs, inputs = stack.weight.shape
+    width = group or inputs
+    packed = torch.empty(stack.weight.shape, dtype=dtype, device=stack.weight.device)
+    scale = torch.empty(experts, outputs, inputs // width, dtype=torch.float32, device=stack.weight.device)
+    for expert in range(experts):
+        packed[expert], scale[expert] = _quantize(stack.matrix(expert, torch.float32), dtype, width)
+    return Stack(weight=packed, scale=scale, bias=stack.bias)
+
+
+def _quantize(matrix: Tensor, dtype: torch.dtype, group: int) -> tuple[Tensor, Tensor]:
+    """[O, P] float32 to the packed [O, P] and scales [O, S]."""
+    grouped = matrix.view(matrix.shape[0], -1, group)
+    scale = grouped.abs().amax(-1).clamp_min(1e-12) / _LARGEST[dtype]
+    scaled = grouped / scale[:, :, None]
+    if dtype is torch.int8:
+        scaled = scaled.round()
+    return scaled.to(dtype).view(matrix.shape), scale
