@@ -35,6 +35,26 @@ class Priority(IntEnum):
     BATCH = 1
 
 
+class GrammarKind(StrEnum):
+    """How a grammar is written: a JSON schema, a regular expression (Rust's, no look-around), or Lark (llguidance's)."""
+
+    JSON_SCHEMA = "json_schema"
+    REGEX = "regex"
+    LARK = "lark"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grammar:
+    """What the generated text must be, whatever the model would like to say. See `model.constraint`."""
+
+    kind: GrammarKind
+    text: str
+    control: tuple[tuple[str, str], ...] = ()
+    """Lark only: rules that stand for control tokens, as pairs of the rule's name and the token's."""
+    lenient: bool = False
+    """JSON schemas only: keywords that cannot be enforced are ignored, else refused."""
+
+
 class FinishReason(StrEnum):
     """Why a generation ended. `ABORT`: the client cancelled, or went away."""
 
@@ -59,6 +79,10 @@ class SamplingParams:
     """Go on past end-of-sequence tokens (for benches; vLLM's `ignore_eos`)."""
     logprobs: int | None = None
     """None: none. k ≥ 0: each chosen token's log-probability and those of the k most likely."""
+    grammar: Grammar | None = None
+    """Only tokens that lead to such a text are chosen; end-of-sequence tokens exactly where it may end."""
+    control_text: bool = False
+    """Control tokens that the model writes are part of the text, by name (vLLM's `skip_special_tokens: false`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +151,28 @@ class ModelInfo:
     quantization: str = "none"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measures:
+    """What an engine holds now, and how its drafts fared since it was loaded."""
+
+    cache_bytes: int = 0
+    """Memory of the prefix cache."""
+    drafted_tokens: int = 0
+    draft_hits: int = 0
+    """Drafted tokens that were right."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feedback:
+    """What became of suggestions since the last time, as an editor tells it: counts, and no word of what they said."""
+
+    shown: int = 0
+    accepted: int = 0
+    """Suggestions that were taken whole."""
+    accepted_tokens: float = 0.0
+    """Generated tokens of which text was taken, whole or in part, by length."""
+
+
 @runtime_checkable
 class Engine(Protocol):
     """A model that can be asked.
@@ -160,4 +206,22 @@ class Tokenizing(Protocol):
 
     async def tokenize(self, texts: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
         """Token ids of each text, without special tokens."""
+        ...
+
+
+@runtime_checkable
+class Measuring(Protocol):
+    """What an engine that can say what it holds adds to `Engine`."""
+
+    def measures(self) -> Measures:
+        """The figures now; quick, and from any thread."""
+        ...
+
+
+@runtime_checkable
+class Listening(Protocol):
+    """What an engine that wants to know what became of its words adds to `Engine`."""
+
+    async def hear(self, feedback: Feedback) -> None:
+        """Pass feedback on, where that stays on this machine."""
         ...

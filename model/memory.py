@@ -1,4 +1,4 @@
-"""Memory of this process, back to the system. Knows no models."""
+"""Memory of this process: how much it is, and back to the system. Knows no models."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ import contextlib
 import ctypes
 import gc
 import sys
+
+import psutil
+
+
+def resident_bytes() -> int:
+    """What this process holds of the machine's memory now."""
+    return int(psutil.Process().memory_info().rss)
 
 
 def give_back() -> None:

@@ -1,7 +1,7 @@
 """The engine's HTTP face, a Starlette app: routes and handlers, which translate and delegate. Knows no process.
 
-`/v1/completions`, `/v1/models`, `/tokenize`, `/health`, `/metrics`, and what other people's editors ask for (see
-`clients`). Shapes as OpenAI (completions, models, errors),
+`/v1/completions`, `/v1/models`, `/tokenize`, `/health`, `/metrics`, `/feedback`, the page at `/` (see `page`), and what
+other people's editors ask for (see `clients`). Shapes as OpenAI (completions, models, errors),
 vLLM (`/tokenize`, `ignore_eos`, `continuous_usage_stats`) and llama.cpp (`/health` with 503 while loading) have them.
 """
 
@@ -27,8 +27,10 @@ from model.service.generation import Generations
 from model.service.handler import answering, json_body
 from model.service.host import ModelHost
 from model.service.metrics import Metrics
+from model.service.page import file_routes, stats_routes
 from model.service.reply import CompletionReply, Json, error_json, model_json
-from model.service.request import parse_completion, parse_texts
+from model.service.request import parse_completion, parse_feedback, parse_texts
+from model.service.stats import Stats
 from model.status import EngineState
 
 
@@ -46,6 +48,9 @@ def create_app(host: ModelHost, *, token: str | None = None, version: str = "") 
             Route("/tokenize", answering(service.tokenize), methods=["POST"]),
             Route("/health", answering(service.health)),
             Route("/metrics", answering(service.metrics_page)),
+            Route("/feedback", answering(service.feedback), methods=["POST"]),
+            *file_routes(),
+            *stats_routes(service.stats),
         ],
         middleware=[Middleware(Gate, token=token)],
         exception_handlers={HTTPException: _no_such_route},
@@ -61,7 +66,8 @@ class Service:
         self._host = host
         self._version = version
         self._created = int(time.time())
-        self.metrics = Metrics()
+        self.metrics = Metrics(measures=host.measures)
+        self.stats = Stats(host, self.metrics, version=version)
         self.generations = Generations(host, self.metrics)
 
     async def completions(self, request: Request) -> Response:
@@ -73,7 +79,7 @@ class Service:
 
         return await self.generations.answer(
             request,
-            self.generations.stream(call.model, opening),
+            self.generations.stream(call.model, opening, limit_tokens=call.sampling.max_tokens),
             stream=call.stream,
             reply=lambda name: CompletionReply(
                 model=name,
@@ -120,6 +126,11 @@ class Service:
     async def metrics_page(self, request: Request) -> Response:
         """Prometheus' text format."""
         return Response(self.metrics.page(), media_type=self.metrics.content_type)
+
+    async def feedback(self, request: Request) -> Response:
+        """What became of suggestions, as the language server tells it: counts for the page and `/metrics`."""
+        self.metrics.heard(parse_feedback(await json_body(request)))
+        return Response(status_code=204)
 
     async def _tokenized(self, texts: tuple[str, ...]) -> Json:
         async with self._host.lease() as engine:

@@ -41,7 +41,7 @@ class _Clients:
 
         return await self._generations.answer(
             request,
-            self._generations.stream(None, opening),
+            self._generations.stream(None, opening, limit_tokens=call.sampling.max_tokens),
             stream=call.stream,
             reply=lambda name: InfillReply(model=name, response_fields=call.response_fields),
         )
@@ -55,7 +55,7 @@ class _Clients:
 
         return await self._generations.answer(
             request,
-            self._generations.stream(call.model, opening),
+            self._generations.stream(call.model, opening, limit_tokens=call.sampling.max_tokens),
             stream=call.stream,
             reply=lambda name: ChatReply(model=name, include_usage=call.include_usage),
         )
@@ -69,7 +69,7 @@ class _Clients:
 
         return await self._generations.answer(
             request,
-            self._generations.stream(call.model, opening),
+            self._generations.stream(call.model, opening, limit_tokens=call.sampling.max_tokens),
             stream=call.stream,
             reply=lambda name: ChatReply(model=name, usage_with_last=True),
         )

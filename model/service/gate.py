@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from model.errors import EngineAuthError
 from model.service.address import is_loopback
+from model.service.page import is_page
 from model.service.reply import error_json
 
 OPEN_PATHS = frozenset({"/health"})
@@ -22,7 +23,8 @@ OPEN_PATHS = frozenset({"/health"})
 class Gate:
     """Lets a request through to `app` when it may pass; marks in `scope` whether it showed the token.
 
-    With a token: every path but `OPEN_PATHS` needs `Authorization: Bearer …`, compared in constant time. Without one
+    With a token: every path but `OPEN_PATHS` and the page's files, which hold nothing of the user's, needs
+    `Authorization: Bearer …`, compared in constant time; the page asks the user for the token. Without one
     (Unix socket or loopback): `Host` and `Origin` must be of this machine, so that no web page reaches the engine
     through the user's browser, by DNS rebinding or otherwise.
     """
@@ -37,7 +39,8 @@ class Gate:
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
         trusted = self._may_pass(headers)
-        if not trusted and scope["path"] not in OPEN_PATHS:
+        is_open = scope["path"] in OPEN_PATHS or (self._token is not None and is_page(scope["path"]))
+        if not trusted and not is_open:
             status, body = error_json(self._refusal())
             challenge = {"WWW-Authenticate": "Bearer"} if self._token is not None else None
             status = status if self._token is not None else 403

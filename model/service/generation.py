@@ -47,9 +47,14 @@ class Generations:
         self._host = host
         self._metrics = metrics
 
-    async def stream(self, model: str | None, opening: Opening) -> AsyncGenerator[tuple[str, Chunk], None]:
-        """The model's name with each chunk. Raises `RequestError` when `model` is another than the one here."""
-        with self._metrics.watch() as watch:
+    async def stream(
+        self, model: str | None, opening: Opening, *, limit_tokens: int
+    ) -> AsyncGenerator[tuple[str, Chunk], None]:
+        """The model's name with each chunk. `limit_tokens`: how many may be written.
+
+        Raises `RequestError` when `model` is another than the one here.
+        """
+        with self._metrics.watch(limit_tokens=limit_tokens) as watch:
             async with self._host.lease() as engine:
                 info = await engine.info()
                 if model not in (None, "", "default", info.name):

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from model import memory
-from model.api import Engine, ModelInfo
+from model.api import Engine, Measures, Measuring, ModelInfo
 from model.errors import EngineUnavailableError, TerselyError
 from model.status import EngineState, EngineStatus, StatusListener
 
@@ -59,6 +59,10 @@ class ModelHost:
         """Seconds since anything was asked; 0 while something is under way."""
         busy = self._leases or self._loading is not None
         return 0.0 if busy else time.monotonic() - self._used_s
+
+    def measures(self) -> Measures:
+        """What the engine holds; nothing while there is none, or it does not tell."""
+        return self._engine.measures() if isinstance(self._engine, Measuring) else Measures()
 
     async def unload_if_idle(self) -> bool:
         """Give the model's memory back when nobody asked for long enough; whether that was done."""

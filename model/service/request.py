@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from model import fim
-from model.api import GenerateRequest, Priority, Prompt, SamplingParams, Segment
+from model.api import Feedback, GenerateRequest, Priority, Prompt, SamplingParams, Segment
 from model.service.fields import Fields, read_integer
 
 _MAX_STOPS = 64
 _MAX_LOGPROBS = 20
 _MAX_SEED = 2**63 - 1
+_MOST_FEEDBACK = 100_000
 _NO_PROMPT: Prompt = ""
 _NO_TEXTS: tuple[str, ...] = ()
 _PRIORITIES = {"interactive": Priority.INTERACTIVE, "batch": Priority.BATCH, 0: Priority.INTERACTIVE, 1: Priority.BATCH}
@@ -93,6 +94,18 @@ def parse_texts(body: object) -> tuple[str, ...]:
         fields.complain("texts", "is missing: send a list of strings, or `prompt` with one")
     fields.check()
     return texts
+
+
+def parse_feedback(body: object) -> Feedback:
+    """Read the body of `/feedback`. Raises `RequestError` that names every field that does not do."""
+    fields = Fields(body)
+    feedback = Feedback(
+        shown=fields.integer("shown", 0, least=0, most=_MOST_FEEDBACK),
+        accepted=fields.integer("accepted", 0, least=0, most=_MOST_FEEDBACK),
+        accepted_tokens=fields.number("accepted_tokens", 0.0, least=0.0, most=_MOST_FEEDBACK),
+    )
+    fields.check()
+    return feedback
 
 
 def _prompt(fields: Fields) -> Prompt:
