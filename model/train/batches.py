@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.train.examples import Example, ExampleMaker
+from model.train.examples import Example
+from model.train.feeder import Source
 
 _EMPTY_WEIGHT = 3.0
 _FIRST_WEIGHT = 1.0
@@ -36,6 +37,12 @@ class Batch:
     """[M] which document each answer token belongs to."""
 
 
+def weigh(example: Example) -> list[float]:
+    """The weight of each token of an answer."""
+    size = len(example.tokens) - example.answer
+    return [_EMPTY_WEIGHT] if size == 1 else [_FIRST_WEIGHT, *[size**-0.5] * (size - 1)]
+
+
 def pack(examples: Sequence[Example]) -> Batch:
     """Lay examples end to end."""
     tokens: list[int] = []
@@ -43,28 +50,28 @@ def pack(examples: Sequence[Example]) -> Batch:
     owners: list[int] = []
     weights: list[float] = []
     for number, example in enumerate(examples):
-        start, size = len(tokens), len(example.tokens) - example.answer
+        start, weighed = len(tokens), weigh(example)
         tokens += example.tokens
         places += range(start + example.answer - 1, start + len(example.tokens) - 1)
-        owners += [number] * size
-        weights += [_EMPTY_WEIGHT if size == 1 else size**-0.5] * size
+        owners += [number] * len(weighed)
+        weights += weighed
     packed = torch.tensor(tokens)
     at = torch.tensor(places)
     lengths = tuple(len(example.tokens) for example in examples)
     return Batch(packed, lengths, at, packed[at + 1], torch.tensor(weights), torch.tensor(owners))
 
 
-def take(maker: ExampleMaker, first: int, *, tokens: int, stride: int = 1) -> tuple[list[Example], int]:
-    """Examples first, first + stride, … up to `tokens` in all (at least one), and the number of the next one."""
+def take(source: Source, first: int, *, tokens: int) -> tuple[list[Example], int]:
+    """Examples first, first + 1, … up to `tokens` in all (at least one), and the number of the next one."""
     taken: list[Example] = []
     count = 0
     while True:
-        example = maker.make(first)
+        example = source.make(first)
         if taken and count + len(example.tokens) > tokens:
             return taken, first
         taken.append(example)
         count += len(example.tokens)
-        first += stride
+        first += 1
 
 
 def split(examples: Sequence[Example], *, tokens: int) -> list[list[Example]]:

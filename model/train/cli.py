@@ -24,9 +24,10 @@ from model.train import corpus
 from model.train.adapter import load_adapter
 from model.train.collect import repository_files
 from model.train.corpus import SourceFile
-from model.train.examples import Budgets, Example, ExampleMaker
+from model.train.dialogues import DialogueMaker, load_dialogues, to_example
+from model.train.examples import FAMILY, Budgets, Encode, Example, ExampleMaker
 from model.train.export import control_ids, export
-from model.train.feeder import Feeder
+from model.train.feeder import Feeder, Source
 from model.train.loop import Limits, LoopConfig, Progress, Trainer
 from model.train.packed import PackedDecoder
 from model.train.plot import draw_loss
@@ -62,6 +63,8 @@ class TrainOptions:
     """A folder with a corpus (`model.train.collect.collect` writes `FOLDER/corpus`)."""
     repository: Path | None = None
     """Or a checkout, to learn from its own code."""
+    dialogues: Path | None = None
+    """Or a file of dialogues, for an adapter that speaks another layout (`model.train.dialogues`)."""
     model: str = DEFAULT_MODEL
     start: Path | None = None
     """An adapter of the same base to train on; None: the base alone."""
@@ -87,13 +90,20 @@ class Recipe:
     base: Path
     budgets: Budgets
     seed: int
+    dialogues: Path | None = None
 
-    def __call__(self) -> ExampleMaker:
+    def __call__(self) -> Source:
         """The maker of training examples."""
+        if self.dialogues is not None:
+            return DialogueMaker(load_dialogues(self.dialogues).for_training(), encode=self._encode(), seed=self.seed)
         return self._maker([file for file in self._files() if not _for_validation(file)], self.seed)
 
     def validation(self, count: int) -> list[Example]:
-        """Examples of the packages that are kept for validation, always the same; none where there is no such one."""
+        """Examples of the packages (or the dialogues) that are kept for validation, always the same; none where there
+        is no such one."""
+        if self.dialogues is not None:
+            rows, encode = load_dialogues(self.dialogues).for_validation(), self._encode()
+            return [to_example(row, encode) for row in rows[:count]]
         kept = [file for file in self._files() if _for_validation(file)] if count else []
         if not kept:
             return []
@@ -101,9 +111,11 @@ class Recipe:
         return [maker.make(index) for index in range(count)]
 
     def _maker(self, files: list[SourceFile], seed: int) -> ExampleMaker:
+        return ExampleMaker(files, encode=self._encode(), seed=seed, budgets=self.budgets)
+
+    def _encode(self) -> Encode:
         with GgufFile(self.base) as file:
-            tokenizer = read_tokenizer(file)
-        return ExampleMaker(files, encode=tokenizer.encode_prompt, seed=seed, budgets=self.budgets)
+            return read_tokenizer(file).encode_prompt
 
     def _files(self) -> list[SourceFile]:
         if self.repository is not None:
@@ -143,7 +155,7 @@ def _export(options: TrainOptions, base: Path) -> None:
         mixture = export_mixture(last, base=base, adapter=options.start, config=options.mixture)
         mixture.save(options.out / "mixture.safetensors")
     elif options.loop.rank is not None:
-        export(last, base=base).save(options.out / "adapter.safetensors")
+        export(last, base=base, family=_family(options)).save(options.out / "adapter.safetensors")
 
 
 def _train(options: TrainOptions, base: Path, team: Team) -> Progress:
@@ -152,7 +164,12 @@ def _train(options: TrainOptions, base: Path, team: Team) -> Progress:
         torch.set_num_threads(1)  # a second thread gains little, and loses all when its core is taken
     loop = options.loop
     recipe = Recipe(
-        corpus=options.corpus, repository=options.repository, base=base, budgets=options.budgets, seed=loop.seed
+        corpus=options.corpus,
+        repository=options.repository,
+        base=base,
+        budgets=options.budgets,
+        seed=loop.seed,
+        dialogues=options.dialogues,
     )
     with ExitStack() as stack:
         check = recipe.validation(options.validation_examples) if team.leads else []
@@ -172,10 +189,15 @@ def _load(base: Path, options: TrainOptions) -> PackedDecoder:
     rank = adapter.info.rank if mixture is not None and adapter is not None else loop.rank
     model = PackedDecoder(decoder, rank=rank, scale=loop.scale, special_ids=special_ids, seed=loop.seed)
     if adapter is not None:
-        start_from(model, adapter, base_sha256=hashlib.sha256(base.read_bytes()).hexdigest())
+        start_from(model, adapter, base_sha256=hashlib.sha256(base.read_bytes()).hexdigest(), family=_family(options))
     if mixture is not None:
         upcycle(model, mixture, seed=loop.seed)
     return model
+
+
+def _family(options: TrainOptions) -> str:
+    """The layout that the run teaches."""
+    return FAMILY if options.dialogues is None else load_dialogues(options.dialogues).family
 
 
 def _for_validation(file: SourceFile) -> bool:

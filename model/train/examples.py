@@ -54,8 +54,16 @@ class Example:
 
     tokens: tuple[int, ...]
     answer: int
-    cut: Cut
+    kind: str
+    """What sort of question it is, for the figures of a validation."""
     language: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hole(Example):
+    """An example that `cut` took out of a file."""
+
+    cut: Cut
 
 
 class ExampleMaker:
@@ -73,7 +81,7 @@ class ExampleMaker:
         self._cutters: OrderedDict[int, Cutter] = OrderedDict()
         self._end = Segment(FORMATS[FAMILY].ends[0], special=True)
 
-    def make(self, index: int) -> Example:
+    def make(self, index: int) -> Hole:
         """Example number `index`."""
         rng = random.Random(f"{self._seed}/{index}")
         kind = draw_kind(rng)
@@ -91,7 +99,7 @@ class ExampleMaker:
         )
         tokens = self._encode(prompt)
         answer = self._encode((Segment(middle), self._end) if middle else (self._end,))
-        return Example((*tokens, *answer), len(tokens), cut, file.language)
+        return Hole((*tokens, *answer), len(tokens), str(cut.kind), file.language, cut)
 
     def _draw(self, kind: CutKind, rng: random.Random, *, crossing: bool) -> tuple[SourceFile, Cut]:
         """A file and a cut. `crossing`: try for a middle that uses what another file of the package defines."""

@@ -24,10 +24,11 @@ def control_ids(tokenizer: Tokenizer) -> tuple[int, ...]:
     return tuple(tokenizer.special_id(name) for name in names)
 
 
-def export(checkpoint: Path, *, base: Path, note: str = "") -> Adapter:
+def export(checkpoint: Path, *, base: Path, note: str = "", family: str = FAMILY) -> Adapter:
     """What a low-rank run had learned when `checkpoint` (such as its `last.pt`) was written, as an adapter.
 
-    `note`: by default how much it had trained. Raises `UsageError` for a run that trained whole weights.
+    `note`: by default how much it had trained. `family`: the layout that it learned.
+    Raises `UsageError` for a run that trained whole weights.
     """
     state: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
     rank, scale = state["config"]["rank"], state["config"]["scale"]
@@ -44,5 +45,5 @@ def export(checkpoint: Path, *, base: Path, note: str = "") -> Adapter:
     progress = state["progress"]
     note = note or f"{progress['step']:,} steps, {progress['tokens']:,} tokens"
     digest = hashlib.sha256(base.read_bytes()).hexdigest()
-    info = AdapterInfo(base_sha256=digest, rank=rank, scale=scale, family=FAMILY, special_ids=special_ids, note=note)
+    info = AdapterInfo(base_sha256=digest, rank=rank, scale=scale, family=family, special_ids=special_ids, note=note)
     return Adapter(info, updates, learned["special_rows"])

@@ -11,9 +11,8 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Protocol, Self
 
-from model.train.examples import Example, ExampleMaker
+from model.train.examples import Example
 
-MakerFactory = Callable[[], ExampleMaker]
 _BLOCK = 64
 _BLOCKS_AHEAD = 4
 
@@ -24,6 +23,9 @@ class Source(Protocol):
     def make(self, index: int) -> Example:
         """Example number `index`."""
         ...
+
+
+MakerFactory = Callable[[], Source]
 
 
 class Feeder:
@@ -69,7 +71,7 @@ class Feeder:
         self.close()
 
 
-_maker: ExampleMaker | None = None
+_maker: Source | None = None
 
 
 def _build(factory: MakerFactory) -> None:

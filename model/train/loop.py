@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ class Trainer:
         *,
         config: LoopConfig,
         folder: Path,
-        validation: list[Example] | None = None,
+        validation: Sequence[Example] | None = None,
         team: Team | None = None,
     ) -> None:
         self.model, self.config, self.folder = model, config, folder
@@ -208,7 +209,7 @@ class Trainer:
             wrong = torch.zeros(len(part), dtype=torch.bool, device=self._device)
             wrong[batch.owners[logits.argmax(-1) != batch.targets]] = True
             for example, missed in zip(part, wrong.tolist(), strict=True):
-                exact.setdefault(f"exact_{example.cut.kind}", []).append(not missed)
+                exact.setdefault(f"exact_{example.kind}", []).append(not missed)
         hits = [hit for kind in exact.values() for hit in kind]
         by_kind = {name: round(sum(values) / len(values), 4) for name, values in sorted(exact.items())}
         return {"loss": round(float(torch.cat(losses).mean()), 4), "exact": sum(hits) / len(hits), **by_kind}

@@ -75,9 +75,9 @@ def record(folder: Path, start: Path | None) -> None:
 
 
 @torch.no_grad()
-def start_from(model: PackedDecoder, adapter: Adapter, *, base_sha256: str) -> None:
+def start_from(model: PackedDecoder, adapter: Adapter, *, base_sha256: str, family: str = FAMILY) -> None:
     """Let a fresh model begin as `adapter` left it. A higher rank than the adapter's is filled up with fresh factors,
-    which change nothing yet.
+    which change nothing yet. `family`: the layout that the run teaches.
 
     Raises `AdapterError` for an adapter of another base or layout, `UsageError` for a lower rank than the adapter's.
     """
@@ -86,7 +86,7 @@ def start_from(model: PackedDecoder, adapter: Adapter, *, base_sha256: str) -> N
             f"The adapter to start from was made for the model file {adapter.info.base_sha256[:12]}….",
             hint="Start from one that was trained on this model, or give --from none.",
         )
-    if (adapter.info.family, adapter.info.special_ids) != (FAMILY, model.special_ids) or adapter.rows is None:
+    if (adapter.info.family, adapter.info.special_ids) != (family, model.special_ids) or adapter.rows is None:
         raise AdapterError(
             f"The adapter to start from has another prompt layout, {adapter.info.family!r}.", hint="Give --from none."
         )

@@ -20,6 +20,9 @@ def command(
     out: Annotated[Path, typer.Option("--out", help="The run's folder; a run that is there goes on.")],
     repo: Annotated[Path | None, typer.Option("--repo", help="A checkout to learn from.")] = None,
     corpus: Annotated[Path | None, typer.Option("--corpus", help="Or a corpus that `tersely corpus` made.")] = None,
+    dialogues: Annotated[
+        Path | None, typer.Option("--dialogues", help="Or a file of prompts and answers, for an adapter of its own.")
+    ] = None,
     model: Annotated[str, typer.Option("--model", help="Name or path of the base.")] = DEFAULT_MODEL,
     minutes: Annotated[float, typer.Option("--minutes", min=0.01, help="How long to train now.")] = 60.0,
     decay: Annotated[
@@ -52,8 +55,10 @@ def command(
 
     Interrupted runs lose at most five minutes: the same command goes on where the last checkpoint is.
     """
-    if (repo is None) == (corpus is None):
-        raise UsageError("Give one of --repo and --corpus.", hint="--repo PATH learns from a checkout of yours.")
+    if sum(given is not None for given in (repo, corpus, dialogues)) != 1:
+        raise UsageError(
+            "Give one of --repo, --corpus and --dialogues.", hint="--repo PATH learns from a checkout of yours."
+        )
     from dataclasses import replace
 
     from model.train.cli import CPU_BUDGETS, GPU_BUDGETS, GPU_LOOP, TrainOptions, train
@@ -65,7 +70,8 @@ def command(
     if 0 < experts < chosen:
         raise UsageError(f"Of {experts} experts, {chosen} cannot be chosen.", hint="Give a lower --chosen.")
     if start is None:  # a run that is there goes on from its own checkpoint, but experts add to a model that stays
-        adapter = None if (out / "last.pt").exists() and not experts else shipped_adapter(model)
+        goes_on = (out / "last.pt").exists() and not experts
+        adapter = None if goes_on or dialogues is not None else shipped_adapter(model)
     else:
         adapter = None if start == "none" else Path(start).expanduser()
     if adapter is not None and not adapter.is_file():
@@ -77,6 +83,7 @@ def command(
             out=out,
             corpus=corpus,
             repository=repo,
+            dialogues=dialogues,
             model=model,
             start=adapter,
             mixture=mixture,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -57,6 +58,23 @@ def test_training_on_a_checkout_gives_an_adapter_and_resumes(base: Path, reposit
     ids = torch.tensor([[2, 40, 41, 3, 50]])
     with torch.no_grad():
         assert not torch.allclose(decoder(ids), merged(ids), atol=1e-3)
+
+
+def test_dialogues_give_an_adapter_of_their_own_family(base: Path, tmp_path: Path) -> None:
+    row = '{"prompt": [["<file_sep>", true], ["go", false]], "answer": "gone", "end": "<|endoftext|>", "kind": "a"}\n'
+    (tmp_path / "dialogues.jsonl").write_text('{"family": "tools"}\n' + row * 20, encoding="utf-8")
+    loop = LoopConfig(rank=2, learning_rate=1e-2, batch_tokens=200, micro_tokens=200, warmup_steps=1, validate_steps=1)
+    options = TrainOptions(
+        out=tmp_path / "run",
+        dialogues=tmp_path / "dialogues.jsonl",
+        model=str(base),
+        loop=loop,
+        limits=Limits(steps=6),
+    )
+    assert train(options).step == 6
+    losses = [json.loads(line)["loss"] for line in (tmp_path / "run" / "log.jsonl").open() if '"rate"' in line]
+    assert losses[-1] < losses[0] - 0.5
+    assert load_adapter(tmp_path / "run" / "adapter.safetensors").info.family == "tools"
 
 
 def test_a_run_of_whole_weights_has_no_adapter(base: Path, repository: Path, tmp_path: Path) -> None:

@@ -134,9 +134,10 @@ def test_a_batch_asks_for_the_answers_only(corpus: list[SourceFile]) -> None:
     assert batch.targets.tolist() == said
     assert batch.tokens[batch.places + 1].tolist() == said
     by_document = torch.zeros(len(examples)).index_add(0, batch.owners, batch.weights.square())
-    nothing = [9.0 if len(example.tokens) == example.answer + 1 else 1.0 for example in examples]
-    assert 9.0 in nothing
-    torch.testing.assert_close(by_document, torch.tensor(nothing))
+    sizes = [len(example.tokens) - example.answer for example in examples]
+    assert 1 in sizes
+    expected = [9.0 if size == 1 else 1.0 + (size - 1) / size for size in sizes]
+    torch.testing.assert_close(by_document, torch.tensor(expected), rtol=1e-4, atol=0)
     parts = split(examples, tokens=300)
     assert [example for part in parts for example in part] == examples
     assert all(len(part) == 1 or sum(len(example.tokens) for example in part) <= 300 for part in parts)
