@@ -2,6 +2,7 @@
 
     TerselyError                       1
     ├── UsageError                     2   a wrong argument, setting or file position
+    │   └── RefusedError                   a change that must not be made: what it is asked of forbids it
     ├── ModelError                     3
     │   ├── UnknownModelError              no such name in the registry and no such file
     │   ├── ModelMissingError              a known name whose file is not on this machine
@@ -49,6 +50,10 @@ class UsageError(TerselyError):
     """A wrong argument, setting or file position."""
 
     exit_code = 2
+
+
+class RefusedError(UsageError):
+    """A change that must not be made: outside the root, read-only, generated, changed meanwhile, or unsound."""
 
 
 class ModelError(TerselyError):

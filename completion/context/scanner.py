@@ -59,8 +59,11 @@ class Found:
 class Scanner:
     """Walks one root. Ignore files are read once, and again after `refresh`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, max_bytes: int = MAX_BYTES, empty: bool = False) -> None:
+        """`empty`: count files without content too."""
         self.root = root.resolve()
+        self._max_bytes = max_bytes
+        self._min_bytes = 0 if empty else 1
         self._specs: dict[str, GitIgnoreSpec | None] = {}
 
     def refresh(self) -> None:
@@ -102,7 +105,7 @@ class Scanner:
             status = (self.root / path).stat()
         except OSError:
             return None
-        if not stat.S_ISREG(status.st_mode) or not 0 < status.st_size <= MAX_BYTES:
+        if not stat.S_ISREG(status.st_mode) or not self._min_bytes <= status.st_size <= self._max_bytes:
             return None
         if detect(path=path) is PLAIN_TEXT and "." in name and not name.endswith((".txt", ".text")):
             return None  # an unknown ending: data more often than not
@@ -159,6 +162,11 @@ def is_secret_name(path: str) -> bool:
     """Whether a file of this name holds secrets by custom, and is never read."""
     name = PurePosixPath(path).name.lower()
     return any(fnmatch(name, pattern) for pattern in SECRET_FILES)
+
+
+def is_generated(path: str, content: bytes) -> bool:
+    """Whether a tool made the file: by its name, or by what it says of itself at its beginning."""
+    return bool(_GENERATED_NAMES.search(PurePosixPath(path).name) or _GENERATED_MARKS.search(content[:500]))
 
 
 def read_source(content: bytes) -> str | None:
