@@ -5,7 +5,7 @@ Legend: M new tokens, S tokens in all, D hidden, V vocabulary, G key/value heads
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -17,6 +17,13 @@ from model.decoder import Decoder
 from model.errors import CheckpointError
 from model.head import CANDIDATES, Head
 from model.kv_cache import KvCache, KvShape
+from model.layers.attention import Past
+from model.layers.recurrent import Memory
+from model.snapshots import State, StateShape
+
+_TAIL_TOKENS = (8, 1)
+"""So far before the end of a piece of a prompt, recurrent states are kept: the next prompt, a key later, ends otherwise
+by a few tokens, or says the same."""
 
 
 class ServesTokens(Protocol):
@@ -58,33 +65,59 @@ class CachedDecoder:
     def __init__(self, decoder: Decoder) -> None:
         self.config = decoder.config
         self._decoder = decoder
-        shapes = {_cached_numbers(layer.attention) for layer in decoder.config.layers}
+        layers = decoder.config.layers
+        attended = [layer.mixer for layer in layers if isinstance(layer.mixer, AttentionConfig)]
+        shapes = {_cached_numbers(mixer) for mixer in attended} or {(0, 0)}
         if len(shapes) > 1:
             raise CheckpointError(
                 "The layers of this model have key-value heads of different shapes, which is not supported.",
                 hint="Use another model.",
             )
-        ((self._kv_heads, self._head_dim),) = shapes
-
-    @property
-    def kv_shape(self) -> KvShape:
+        ((kv_heads, head_dim),) = shapes
+        self.kv_shape = KvShape(
+            layers=len(attended),
+            kv_heads=kv_heads,
+            head_dim=head_dim,
+            states=tuple(
+                StateShape((layer.mixer.kernel - 1, layer.mixer.channels), layer.mixer.state_shape)
+                for layer in layers
+                if not isinstance(layer.mixer, AttentionConfig)
+            ),
+        )
         """What a cache for this model looks like. Latent attention keeps one short vector a token, in two halves."""
-        layers = len(self._decoder.config.layers)
-        return KvShape(layers=layers, kv_heads=self._kv_heads, head_dim=self._head_dim)
 
     @torch.inference_mode()
     def forward(self, tokens: list[int], cache: KvCache, *, last_only: bool = True) -> Tensor:
         """As `ServesTokens.forward`."""
         start = len(cache.tokens)
         cache.reserve(start + len(tokens))
-        past = [
-            _Latent(keys, values, start) if layer.attention.latent is not None else _Heads(keys, values, start)
-            for layer, keys, values in zip(self._decoder.config.layers, cache.keys, cache.values, strict=True)
-        ]
+        past = self._past(cache, start, _marks(len(tokens)))
         positions = torch.arange(start, start + len(tokens))[None]
         hidden: Tensor = self._decoder(torch.tensor([tokens]), positions=positions, past=past)[0]
         cache.tokens += tokens
+        recurrent = [memory.kept for memory in past if isinstance(memory, _Recurrent)]
+        for mark in _marks(len(tokens)) if recurrent else ():
+            states = tuple(kept[mark] for kept in recurrent)
+            cache.remember(start + mark, states, lasting=mark < len(tokens))
         return hidden[-1:] if last_only else hidden
+
+    def _past(self, cache: KvCache, start: int, marks: tuple[int, ...]) -> list[Past | Memory]:
+        """What each layer remembers, in the form that it wants."""
+        held, states = zip(cache.keys, cache.values, strict=True), iter(cache.states or ())
+        past: list[Past | Memory] = []
+        for layer in self._decoder.config.layers:
+            if not isinstance(layer.mixer, AttentionConfig):
+                past.append(_Recurrent(next(states, None), marks))
+            elif layer.mixer.latent is None:
+                past.append(_Heads(*next(held), start))
+            else:
+                past.append(_Latent(*next(held), start))
+        return past
+
+
+def _marks(count: int) -> tuple[int, ...]:
+    """After which of `count` new tokens recurrent states are kept."""
+    return (*(count - tail for tail in _TAIL_TOKENS if tail < count), count)
 
 
 class ModuleHead:
@@ -94,7 +127,7 @@ class ModuleHead:
         self._decoder = decoder
 
     @torch.inference_mode()
-    def __call__(self, hidden: Tensor, *, candidates: int = CANDIDATES) -> Tensor:
+    def __call__(self, hidden: Tensor, *, candidates: int = CANDIDATES, allowed: Tensor | None = None) -> Tensor:
         return self._decoder.head(hidden.to(self._decoder.embedding.weight.dtype)).float()
 
 
@@ -131,6 +164,21 @@ class _Latent:
         self.values[:, self.start : stop] = joined[..., half:]
         held = torch.cat((self.keys[:, :stop], self.values[:, :stop]), -1)[None].to(first.dtype)
         return held[..., :rank], held[..., rank:width]
+
+
+@dataclass(frozen=True, slots=True)
+class _Recurrent:
+    """One recurrent layer's `Memory`: what it held before, and what it holds at the marks."""
+
+    held: State | None
+    marks: tuple[int, ...]
+    kept: dict[int, State] = field(default_factory=dict)
+
+    def read(self) -> State | None:
+        return self.held
+
+    def keep(self, tokens: int, window: Tensor, state: Tensor) -> None:
+        self.kept[tokens] = (window, state)
 
 
 def _cached_numbers(config: AttentionConfig) -> tuple[int, int]:

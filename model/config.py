@@ -6,6 +6,7 @@ An architecture is one short file that fills these in and says which tensor goes
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 
@@ -22,8 +23,8 @@ class RopeConfig:
     """Rotary positions in the half-split layout: dimension i turns with dimension i + `dimensions` / 2.
 
     Dimension i turns by position · `base` ^ (−2i / `dimensions`), divided by `factors[i]` where there are factors
-    (long-context variants). Dimensions of the head beyond `dimensions` do not turn. What turns is multiplied by `scale`
-    (YaRN's attention factor).
+    (long-context variants). Dimensions of the head beyond `dimensions`, all of them where that is 0, do not turn. What
+    turns is multiplied by `scale` (YaRN's attention factor).
     """
 
     base: float
@@ -67,10 +68,78 @@ class AttentionConfig:
     sinks: bool = False
     """A learned score for each head that takes its share of the softmax and gives nothing."""
     latent: LatentConfig | None = None
+    gated: bool = False
+    """Is what each head found multiplied by a sigmoid of the input before it is projected (Qwen3-Next)?"""
 
     @property
     def softmax_scale(self) -> float:
         return self.head_dim**-0.5 if self.scale is None else self.scale
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateSpaceConfig:
+    """Mamba-2 (arXiv 2405.21060): each head keeps a matrix of `head_dim` × `state`, which fades and is written to.
+
+    What is written and read passes through a causal convolution over the last `kernel` tokens. Consecutive heads of a
+    group share what they write by and read by. Time steps stay within `limits`.
+    """
+
+    heads: int
+    head_dim: int
+    groups: int
+    state: int
+    kernel: int = 4
+    bias: bool = False
+    conv_bias: bool = True
+    limits: tuple[float, float] = (0.0, inf)
+
+    @property
+    def inner(self) -> int:
+        """Numbers of all heads together."""
+        return self.heads * self.head_dim
+
+    @property
+    def channels(self) -> int:
+        """What the convolution runs over: values, and what each group writes and reads by."""
+        return self.inner + 2 * self.groups * self.state
+
+    @property
+    def state_shape(self) -> tuple[int, ...]:
+        return self.heads, self.head_dim, self.state
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeltaConfig:
+    """Gated delta rule (arXiv 2412.06464): each head keeps a matrix of `key_dim` × `value_dim`, which fades, and whose
+    value at a key is moved towards a new one.
+
+    Queries, keys and values pass through a causal convolution over the last `kernel` tokens. Each of `key_heads` serves
+    `heads` / `key_heads` consecutive heads.
+    """
+
+    heads: int
+    key_heads: int
+    key_dim: int
+    value_dim: int
+    kernel: int = 4
+
+    @property
+    def inner(self) -> int:
+        """Values of all heads together."""
+        return self.heads * self.value_dim
+
+    @property
+    def channels(self) -> int:
+        """What the convolution runs over: queries, keys and values."""
+        return 2 * self.key_heads * self.key_dim + self.inner
+
+    @property
+    def state_shape(self) -> tuple[int, ...]:
+        return self.heads, self.key_dim, self.value_dim
+
+
+RecurrentConfig = StateSpaceConfig | DeltaConfig
+"""Layers that remember a state of fixed size instead of every token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +165,8 @@ class MlpConfig:
 
     `activation`: `silu`, `gelu` (tanh form), or `clamped` (gpt-oss: the gate at most 7, the other factor within ±7 and
     then raised by one, gate · sigmoid(1.702 · gate)). `gated`: two projections in, multiplied; else one. `shared` is
-    the intermediate size of an expert that serves every token beside the chosen ones; 0: there is none.
+    the intermediate size of an expert that serves every token beside the chosen ones; 0: there is none. Its share is a
+    sigmoid of the token with `shared_gate`, else one. An `intermediate` of 0: there is no block at all.
     """
 
     intermediate: int
@@ -105,21 +175,35 @@ class MlpConfig:
     bias: bool = False
     router: RouterConfig | None = None
     shared: int = 0
+    shared_gate: bool = False
+
+
+NO_MLP = MlpConfig(intermediate=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerConfig:
-    """One block: norm, attention, residual, norm, MLP, residual.
+    """One block: norm, mixer, residual, norm, MLP, residual. The mixer is attention, or recurrent.
 
     With `parallel` there is one norm, and attention and MLP both read it (Phi-2). What each adds to the residual is
-    multiplied by `residual_scale`.
+    multiplied by `residual_scale`. With `NO_MLP` the block ends after the mixer (Mamba-2).
     """
 
     norm: NormConfig
-    attention: AttentionConfig
-    mlp: MlpConfig
+    mixer: AttentionConfig | RecurrentConfig
+    mlp: MlpConfig = NO_MLP
     parallel: bool = False
     residual_scale: float = 1.0
+
+    @property
+    def attention(self) -> AttentionConfig:
+        """The mixer of a layer that is known to be attention."""
+        assert isinstance(self.mixer, AttentionConfig)
+        return self.mixer
+
+    @property
+    def is_attention(self) -> bool:
+        return isinstance(self.mixer, AttentionConfig)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,9 +225,11 @@ class ModelConfig:
     def is_plain(self) -> bool:
         """Is it all llama blocks of one shape: what the packed serving path computes?"""
         layer = self.layers[0]
+        if not layer.is_attention:
+            return False
         plain = LayerConfig(
             norm=NormConfig(epsilon=layer.norm.epsilon),
-            attention=AttentionConfig(
+            mixer=AttentionConfig(
                 heads=layer.attention.heads,
                 kv_heads=layer.attention.kv_heads,
                 head_dim=layer.attention.head_dim,

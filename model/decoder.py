@@ -14,41 +14,63 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.config import LayerConfig, ModelConfig
+from model.config import NO_MLP, AttentionConfig, LayerConfig, ModelConfig, StateSpaceConfig
 from model.layers.attention import Attention, Past
+from model.layers.delta import Delta
 from model.layers.latent import LatentAttention
 from model.layers.mixture import make_mlp
 from model.layers.norm import make_norm
+from model.layers.recurrent import Memory
 from model.layers.rope import rope_table
+from model.layers.state_space import StateSpace
 
 
 class Layer(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x)); or both from one norm, side by side."""
+    """x + attention(norm(x)), then x + mlp(norm(x)); or both from one norm, side by side.
+
+    In place of attention there may be a recurrent mixer, and there may be no MLP.
+    """
 
     def __init__(self, hidden: int, config: LayerConfig) -> None:
         super().__init__()
         self.config = config
         self.attention_norm = make_norm(hidden, config.norm)
         self.attention: nn.Module
-        if config.attention.latent is None:
-            self.attention = Attention(hidden, config.attention)
+        self.mixer: nn.Module
+        if not isinstance(config.mixer, AttentionConfig):
+            recurrent = StateSpace if isinstance(config.mixer, StateSpaceConfig) else Delta
+            self.mixer = recurrent(hidden, config.mixer, config.norm)  # type: ignore[arg-type]
+        elif config.mixer.latent is None:
+            self.attention = Attention(hidden, config.mixer)
         else:
-            self.attention = LatentAttention(hidden, config.attention, config.norm)
-        if not config.parallel:
-            self.mlp_norm = make_norm(hidden, config.norm)
-        self.mlp = make_mlp(hidden, config.mlp)
+            self.attention = LatentAttention(hidden, config.mixer, config.norm)
+        if config.mlp != NO_MLP:
+            if not config.parallel:
+                self.mlp_norm = make_norm(hidden, config.norm)
+            self.mlp = make_mlp(hidden, config.mlp)
 
     def forward(
-        self, x: Tensor, *, cosines: Tensor, sines: Tensor, mask: Tensor | None, past: Past | None = None
+        self,
+        x: Tensor,
+        *,
+        cosines: Tensor | None,
+        sines: Tensor | None,
+        mask: Tensor | None,
+        past: Past | Memory | None = None,
     ) -> Tensor:
-        """x [B, T, D] to [B, T, D]; the rest as `Attention.forward` has it."""
+        """x [B, T, D] to [B, T, D]; the rest as `Attention.forward` has it. Recurrent mixers need `past` alone."""
         scale = self.config.residual_scale
         normed = self.attention_norm(x)
-        attended: Tensor = self.attention(normed, cosines=cosines, sines=sines, mask=mask, past=past)
+        if self.config.is_attention:
+            mixed: Tensor = self.attention(normed, cosines=cosines, sines=sines, mask=mask, past=past)
+        else:
+            mixed = self.mixer(normed, memory=past)
         if self.config.parallel:
             side: Tensor = self.mlp(normed)
-            return x + (attended + side) * scale
-        x = x + attended * scale
+            return x + (mixed + side) * scale
+        x = x + mixed * scale
+        if self.config.mlp == NO_MLP:
+            return x
         fed: Tensor = self.mlp(self.mlp_norm(x))
         return x + fed * scale
 
@@ -58,7 +80,8 @@ class Decoder(nn.Module):
 
     Parameter names: `embedding.weight`, `layers.N.attention_norm.weight`, `layers.N.attention.{q,k,v,o}_proj.weight`,
     `layers.N.mlp_norm.weight`, `layers.N.mlp.{gate,up,down}_proj.weight`, `norm.weight`, and `lm_head.weight` where
-    the embeddings are not tied; more where the configuration has more (`model.checkpoint.shapes` lists all).
+    the embeddings are not tied; `layers.N.mixer.…` where the mixer is recurrent; more where the configuration has more
+    (`model.checkpoint.shapes` lists all).
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -76,7 +99,7 @@ class Decoder(nn.Module):
         *,
         positions: Tensor | None = None,
         documents: Tensor | None = None,
-        past: Sequence[Past] | None = None,
+        past: Sequence[Past | Memory] | None = None,
     ) -> Tensor:
         """Hidden states after the last norm, [B, T, D], for token ids [B, T].
 
@@ -94,14 +117,18 @@ class Decoder(nn.Module):
         tables: dict[object, tuple[Tensor, Tensor]] = {}
         masks: dict[int | None, Tensor | None] = {}
         for index, (layer, config) in enumerate(zip(self.layers, self.config.layers, strict=True)):
-            rope, window = config.attention.rope, config.attention.window
+            memory = None if past is None else past[index]
+            if not isinstance(config.mixer, AttentionConfig):
+                assert documents is None, "a state does not know where a document ends"
+                x = layer(x, cosines=None, sines=None, mask=None, past=memory)
+                continue
+            rope, window = config.mixer.rope, config.mixer.window
             if rope not in tables:
                 cosines, sines = rope_table(rope, positions)  # [B, T, R]
                 tables[rope] = (cosines[:, None].to(x.dtype), sines[:, None].to(x.dtype))
             if window not in masks:
                 masks[window] = visible(tokens, start=start, window=window, documents=documents)
             cosines, sines = tables[rope]
-            memory = None if past is None else past[index]
             x = layer(x, cosines=cosines, sines=sines, mask=masks[window], past=memory)
         normed: Tensor = self.norm(x)
         return normed

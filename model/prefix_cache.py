@@ -63,10 +63,10 @@ class PrefixCache:
         best: KvCache | None = None
         longest = 0
         for cache in (*self._idle.values(), *self._busy.values()):
-            shared = common_prefix(cache.tokens, prompt)
+            shared = cache.reach(min(common_prefix(cache.tokens, prompt), len(prompt) - 1))
             if shared > longest:
                 best, longest = cache, shared
-        return best, min(longest, len(prompt) - 1)
+        return best, longest
 
     def _evict(self) -> None:
         while self._idle and (self.size_bytes > self._budget_bytes or len(self._idle) + len(self._busy) > self._slots):

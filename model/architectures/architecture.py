@@ -35,15 +35,19 @@ def model_config(
     head_bias: bool = False,
     embedding_scale: float = 1.0,
     logit_scale: float = 1.0,
+    context_tokens: int | None = None,
 ) -> ModelConfig:
-    """What every family says in the same words. `tied`: are embeddings tied when the file does not say?"""
+    """What every family says in the same words. `tied`: are embeddings tied when the file does not say?
+
+    `context_tokens`: what the length is when the file does not say; None: it must.
+    """
     if not layers:
         raise settings.wrong("num_hidden_layers")
     return ModelConfig(
         architecture=settings.text("model_type"),
         hidden=settings.integer("hidden_size"),
         vocabulary=settings.integer("vocab_size"),
-        context_tokens=settings.integer("max_position_embeddings"),
+        context_tokens=settings.integer("max_position_embeddings", context_tokens),
         layers=layers,
         norm=norm,
         tied_embeddings=settings.flag("tie_word_embeddings", tied),

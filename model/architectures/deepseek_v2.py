@@ -31,7 +31,7 @@ def configure(settings: Settings) -> ModelConfig:
     mixture = _mixture(settings)
     first, every = settings.integer("first_k_dense_replace", 0), settings.integer("moe_layer_freq", 1)
     layers = tuple(
-        LayerConfig(norm=norm, attention=attention, mlp=dense if index < first or index % every else mixture)
+        LayerConfig(norm=norm, mixer=attention, mlp=dense if index < first or index % every else mixture)
         for index in range(settings.integer("num_hidden_layers"))
     )
     return model_config(settings, layers, norm=norm)

@@ -43,7 +43,7 @@ def configure(settings: Settings) -> ModelConfig:
         bias=True,
     )
     mlp = MlpConfig(intermediate=settings.integer("intermediate_size"), activation="clamped", bias=True, router=router)
-    layers = tuple(LayerConfig(norm=norm, attention=one, mlp=mlp) for one in windows(settings, shape))
+    layers = tuple(LayerConfig(norm=norm, mixer=one, mlp=mlp) for one in windows(settings, shape))
     return model_config(settings, layers, norm=norm)
 
 

@@ -22,7 +22,7 @@ def scaled(settings: Settings, mlp: MlpConfig) -> ModelConfig:
     norm = NormConfig(epsilon=settings.number("rms_norm_eps", 1e-6))
     shape = LayerConfig(
         norm=norm,
-        attention=AttentionConfig(
+        mixer=AttentionConfig(
             heads=heads,
             kv_heads=kv_heads,
             head_dim=head_dim,

@@ -17,7 +17,7 @@ def configure(settings: Settings) -> ModelConfig:
     norm = NormConfig(epsilon=settings.number("rms_norm_eps", 1e-6))
     layer = LayerConfig(
         norm=norm,
-        attention=AttentionConfig(
+        mixer=AttentionConfig(
             heads=heads,
             kv_heads=kv_heads,
             head_dim=head_dim,

@@ -19,7 +19,7 @@ def configure(settings: Settings) -> ModelConfig:
     window = settings.optional_integer("sliding_window") if "sliding_window" in settings.values else _WINDOW
     shape = LayerConfig(
         norm=norm,
-        attention=AttentionConfig(
+        mixer=AttentionConfig(
             heads=heads,
             kv_heads=kv_heads,
             head_dim=head_dim,

@@ -24,7 +24,7 @@ def configure(settings: Settings) -> ModelConfig:
     )
     mlp = MlpConfig(intermediate=settings.integer("intermediate_size"))
     each = sliding(settings, attention)
-    return model_config(settings, tuple(LayerConfig(norm=norm, attention=one, mlp=mlp) for one in each), norm=norm)
+    return model_config(settings, tuple(LayerConfig(norm=norm, mixer=one, mlp=mlp) for one in each), norm=norm)
 
 
 def sliding(settings: Settings, attention: AttentionConfig) -> list[AttentionConfig]:

@@ -32,7 +32,7 @@ def configure(settings: Settings) -> ModelConfig:
     norm = NormConfig(epsilon=settings.number("rms_norm_eps", 1e-6))
     mlp = MlpConfig(intermediate=settings.integer("intermediate_size"))
     each = normed_attention(settings, norm)
-    return model_config(settings, tuple(LayerConfig(norm=norm, attention=one, mlp=mlp) for one in each), norm=norm)
+    return model_config(settings, tuple(LayerConfig(norm=norm, mixer=one, mlp=mlp) for one in each), norm=norm)
 
 
 QWEN3 = Architecture(name="qwen3", configure=configure, layer=layer)

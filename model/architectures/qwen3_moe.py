@@ -25,7 +25,7 @@ def configure(settings: Settings) -> ModelConfig:
     layers = []
     for index, one in enumerate(normed_attention(settings, norm)):
         routed = index not in dense_layers and step > 0 and (index + 1) % step == 0
-        layers.append(LayerConfig(norm=norm, attention=one, mlp=mixture if routed else dense))
+        layers.append(LayerConfig(norm=norm, mixer=one, mlp=mixture if routed else dense))
     return model_config(settings, tuple(layers), norm=norm)
 
 

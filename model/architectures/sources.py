@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.config import AttentionConfig, LayerConfig, ModelConfig
+from model.config import NO_MLP, AttentionConfig, LayerConfig, ModelConfig
 
 Convert = Callable[[list[Tensor]], Tensor]
 
@@ -54,8 +54,8 @@ class Names:
     mlp_norm: str = "post_attention_layernorm"
     attention: Mapping[str, str] | None = None
     """Projections that are not called as ours are, such as {"o_proj": "dense"}."""
-    ignored: tuple[str, ...] = ("rotary_emb.inv_freq", "masked_bias")
-    """Ends of names that hold no weights."""
+    ignored: tuple[str, ...] = ("*rotary_emb.inv_freq", "*masked_bias")
+    """Names that hold nothing the decoder computes with, as shell patterns."""
 
 
 def linear(ours: str, theirs: str, *, bias: bool) -> Sources:
@@ -111,7 +111,7 @@ def whole(config: ModelConfig, names: Names, layer: Callable[[LayerConfig], Sour
     for index, shape in enumerate(config.layers):
         biased = shape.norm.kind == "layer"
         part = linear("attention_norm", names.attention_norm, bias=biased)
-        if not shape.parallel:
+        if not shape.parallel and shape.mlp != NO_MLP:
             part |= linear("mlp_norm", names.mlp_norm, bias=biased)
         part |= layer(shape)
         prefix = names.layer.format(index)

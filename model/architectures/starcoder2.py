@@ -16,7 +16,7 @@ def configure(settings: Settings) -> ModelConfig:
     norm = NormConfig(epsilon=settings.number("norm_epsilon", 1e-5), kind="layer")
     shape = LayerConfig(
         norm=norm,
-        attention=AttentionConfig(
+        mixer=AttentionConfig(
             heads=heads,
             kv_heads=kv_heads,
             head_dim=head_dim,

@@ -9,13 +9,17 @@ from model.architectures.deepseek_v2 import DEEPSEEK_V2
 from model.architectures.gpt_oss import GPT_OSS, GPT_OSS_PLAIN
 from model.architectures.granite import GRANITE
 from model.architectures.granitemoe import GRANITEMOE
+from model.architectures.granitemoehybrid import GRANITEMOEHYBRID
 from model.architectures.llama import LLAMA
+from model.architectures.mamba2 import MAMBA2
+from model.architectures.mellum import MELLUM
 from model.architectures.mistral import MISTRAL
 from model.architectures.mixtral import MIXTRAL
 from model.architectures.phi import PHI
 from model.architectures.qwen2 import QWEN2
 from model.architectures.qwen3 import QWEN3
 from model.architectures.qwen3_moe import QWEN3_MOE
+from model.architectures.qwen3_next import QWEN3_NEXT
 from model.architectures.settings import Settings
 from model.architectures.starcoder2 import STARCODER2
 from model.errors import CheckpointError
@@ -27,13 +31,17 @@ ARCHITECTURES: dict[str, Architecture] = {
         GPT_OSS,
         GRANITE,
         GRANITEMOE,
+        GRANITEMOEHYBRID,
         LLAMA,
+        MAMBA2,
+        MELLUM,
         MISTRAL,
         MIXTRAL,
         PHI,
         QWEN2,
         QWEN3,
         QWEN3_MOE,
+        QWEN3_NEXT,
         STARCODER2,
     )
 }

@@ -17,7 +17,7 @@ from model.errors import CheckpointError
 
 
 class Checkpoint:
-    """What every layout comes to. `ignored` are ends of tensor names that are no weights."""
+    """What every layout comes to. `ignored` are shell patterns of tensor names that are passed over."""
 
     def __init__(
         self, path: Path, config: ModelConfig, *, store: Store, sources: Sources, ignored: tuple[str, ...] = ()

@@ -55,7 +55,7 @@ class _GgufStore:
 def _with_factors(config: ModelConfig, factors: tuple[float, ...]) -> ModelConfig:
     def turned(layer: LayerConfig) -> LayerConfig:
         rope = replace(layer.attention.rope, factors=factors)
-        return replace(layer, attention=replace(layer.attention, rope=rope))
+        return replace(layer, mixer=replace(layer.attention, rope=rope))
 
     return replace(config, layers=tuple(map(turned, config.layers)))
 

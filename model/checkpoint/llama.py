@@ -48,7 +48,7 @@ def read_config(file: GgufFile) -> ModelConfig:
     norm = NormConfig(epsilon=_number(file, "llama.attention.layer_norm_rms_epsilon"))
     layer = LayerConfig(
         norm=norm,
-        attention=AttentionConfig(
+        mixer=AttentionConfig(
             heads=heads,
             kv_heads=_integer(file, "llama.attention.head_count_kv", heads),
             head_dim=head_dim,

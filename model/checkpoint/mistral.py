@@ -1,7 +1,8 @@
 """A folder as Mistral publishes it: `params.json`, and `consolidated*` in safetensors or pickled.
 
 Dense models and mixtures; of these, both ways in which experts were stored. Query and key rows are in interleaved
-rotary order and are put in half-split order here. Source: `mistral-inference`, `transformer.py` and `moe.py`.
+rotary order and are put in half-split order here. Mamba is read in `mistral_mamba`. Source: `mistral-inference`,
+`transformer.py` and `moe.py`.
 
 Legend: X experts, I intermediate, D hidden.
 """
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from model.architectures.settings import Settings
 from model.architectures.sources import Source, Sources, experts, only
+from model.checkpoint import mistral_mamba
 from model.checkpoint.checkpoint import Checkpoint, read_json
 from model.checkpoint.llama import half_split_rows
 from model.checkpoint.pickled import PickleStore
@@ -40,8 +42,12 @@ class MistralCheckpoint(Checkpoint):
     """Raises `CheckpointError` for what is damaged, incomplete or not supported."""
 
     def __init__(self, folder: Path) -> None:
-        config = _configure(Settings(read_json(folder / "params.json"), f"{folder.name}/params.json"))
-        store = _store(folder)
+        settings = Settings(read_json(folder / "params.json"), f"{folder.name}/params.json")
+        if settings.text("model_type", "transformer") == "mamba":
+            config = mistral_mamba.configure(settings)
+            super().__init__(folder, config, store=_store(folder), sources=mistral_mamba.sources(config))
+            return
+        config, store = _configure(settings), _store(folder)
         fused = "layers.0.block_sparse_moe.w1" in store.tensors
         super().__init__(folder, config, store=store, sources=_sources(config, fused=fused))
 
@@ -59,11 +65,11 @@ def _store(folder: Path) -> Store:
 
 
 def _configure(settings: Settings) -> ModelConfig:
-    settings.require("model_type", "transformer")
+    settings.require("model_type", "transformer", "mamba")
     for unknown in ("vision_encoder", "yarn", "quantization", "llama_4_scaling"):
         settings.require(unknown)
     norm = NormConfig(epsilon=settings.number("norm_eps"))
-    layer = LayerConfig(norm=norm, attention=_attention(settings), mlp=_mlp(settings))
+    layer = LayerConfig(norm=norm, mixer=_attention(settings), mlp=_mlp(settings))
     layers = settings.integer("n_layers")
     if layers == 0:
         raise settings.wrong("n_layers")

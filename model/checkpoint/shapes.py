@@ -5,7 +5,17 @@ Written out, since a decoder on the meta device, which could tell, makes torch i
 
 from __future__ import annotations
 
-from model.config import AttentionConfig, LatentConfig, LayerConfig, MlpConfig, ModelConfig, NormConfig
+from model.config import (
+    NO_MLP,
+    AttentionConfig,
+    DeltaConfig,
+    LatentConfig,
+    LayerConfig,
+    MlpConfig,
+    ModelConfig,
+    NormConfig,
+    StateSpaceConfig,
+)
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -23,14 +33,41 @@ def weight_shapes(config: ModelConfig) -> Shapes:
 
 
 def _layer(hidden: int, config: LayerConfig) -> Shapes:
-    shapes = _norm("attention_norm", hidden, config.norm)
+    shapes = _norm("attention_norm", hidden, config.norm) | _mixer(hidden, config)
+    if config.mlp == NO_MLP:
+        return shapes
     if not config.parallel:
         shapes |= _norm("mlp_norm", hidden, config.norm)
-    if config.attention.latent is None:
-        shapes |= _attention(hidden, config.attention)
-    else:
-        shapes |= _latent(hidden, config.attention, config.attention.latent, config.norm)
     return shapes | (_mlp("mlp", hidden, config.mlp) if config.mlp.router is None else _mixture(hidden, config.mlp))
+
+
+def _mixer(hidden: int, config: LayerConfig) -> Shapes:
+    mixer = config.mixer
+    if isinstance(mixer, StateSpaceConfig):
+        return _state_space(hidden, mixer)
+    if isinstance(mixer, DeltaConfig):
+        return _delta(hidden, mixer)
+    return _attention(hidden, mixer) if mixer.latent is None else _latent(hidden, mixer, mixer.latent, config.norm)
+
+
+def _state_space(hidden: int, config: StateSpaceConfig) -> Shapes:
+    into = config.inner + config.channels + config.heads
+    shapes = _linear("mixer.in_proj", into, hidden, bias=config.bias)
+    shapes["mixer.conv.weight"] = (config.channels, config.kernel)
+    if config.conv_bias:
+        shapes["mixer.conv.bias"] = (config.channels,)
+    shapes["mixer.step_bias"] = shapes["mixer.rate_log"] = shapes["mixer.skip"] = (config.heads,)
+    shapes["mixer.norm.weight"] = (config.inner,)
+    return shapes | _linear("mixer.out_proj", hidden, config.inner, bias=config.bias)
+
+
+def _delta(hidden: int, config: DeltaConfig) -> Shapes:
+    outputs = {"qkv": config.channels, "z": config.inner, "beta": config.heads, "step": config.heads}
+    shapes: Shapes = {f"mixer.{name}_proj.weight": (size, hidden) for name, size in outputs.items()}
+    shapes["mixer.conv.weight"] = (config.channels, config.kernel)
+    shapes["mixer.step_bias"] = shapes["mixer.rate_log"] = (config.heads,)
+    shapes["mixer.norm.weight"] = (config.value_dim,)
+    return shapes | _linear("mixer.out_proj", hidden, config.inner, bias=False)
 
 
 def _attention(hidden: int, config: AttentionConfig) -> Shapes:
@@ -42,6 +79,8 @@ def _attention(hidden: int, config: AttentionConfig) -> Shapes:
     if config.head_norm is not None:
         shapes |= _norm("attention.q_norm", config.head_dim, config.head_norm)
         shapes |= _norm("attention.k_norm", config.head_dim, config.head_norm)
+    if config.gated:
+        shapes |= _linear("attention.gate_proj", queries, hidden, bias=config.qkv_bias)
     return shapes | ({"attention.sinks": (config.heads,)} if config.sinks else {})
 
 
@@ -80,6 +119,8 @@ def _mixture(hidden: int, config: MlpConfig) -> Shapes:
     if config.shared:
         shared = MlpConfig(intermediate=config.shared, activation=config.activation, bias=config.bias)
         shapes |= _mlp("mlp.shared", hidden, shared)
+    if config.shared_gate:
+        shapes["mlp.shared_gate.weight"] = (1, hidden)
     return shapes
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Protocol
 
 import torch
@@ -45,8 +46,8 @@ def read_weights(
     """Every weight under the decoder's name, one at a time, in the type it is stored in (what is packed, unpacked).
 
     Missing and unexpected tensors, wrong types and shapes raise `CheckpointError` with their names before the first is
-    read; shapes that show only after a conversion, when it is done. Names that end as one of `ignored` does are no
-    weights.
+    read; shapes that show only after a conversion, when it is done. Names that match one of the shell patterns in
+    `ignored` are passed over.
     """
     check(store, sources, shapes, ignored=ignored)
     for ours, source in sources.items():
@@ -69,7 +70,7 @@ def read_weights(
 def check(store: Store, sources: Sources, shapes: Shapes, *, ignored: tuple[str, ...] = ()) -> None:
     """Does the store hold what the sources name, and nothing else? Raises `CheckpointError`."""
     wanted = {name for source in sources.values() for name in source.names}
-    extra = {name for name in store.tensors.keys() - wanted if not name.endswith(ignored)}
+    extra = {name for name in store.tensors.keys() - wanted if not any(fnmatchcase(name, skip) for skip in ignored)}
     missing = wanted - store.tensors.keys()
     if missing or extra:
         raise CheckpointError(

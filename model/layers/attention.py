@@ -40,6 +40,8 @@ class Attention(nn.Module):
             self.k_norm = make_norm(config.head_dim, config.head_norm)
         if config.sinks:
             self.sinks = nn.Parameter(torch.zeros(config.heads))
+        if config.gated:
+            self.gate_proj = nn.Linear(hidden, queries, bias=config.qkv_bias)
 
     def forward(
         self, x: Tensor, *, cosines: Tensor, sines: Tensor, mask: Tensor | None, past: Past | None = None
@@ -55,7 +57,10 @@ class Attention(nn.Module):
             key, value = past.extend(key, value)
         sinks = self.sinks if self.config.sinks else None
         attended = attend(query, key, value, mask=mask, scale=self.config.softmax_scale, sinks=sinks)
-        projected: Tensor = self.o_proj(attended.transpose(1, 2).flatten(2))  # [B, T, D]
+        joined = attended.transpose(1, 2).flatten(2)  # [B, T, H · E]
+        if self.config.gated:
+            joined = joined * torch.sigmoid(self.gate_proj(x))
+        projected: Tensor = self.o_proj(joined)  # [B, T, D]
         return projected
 
     def _split(self, projected: Tensor) -> Tensor:

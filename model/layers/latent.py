@@ -1,5 +1,9 @@
 """Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434): each token is remembered by one short vector.
 
+Keys and values are rebuilt for every head as the paper defines them, or, where there are few queries for what is
+remembered, never: the projections that rebuild them are put on the queries and on what was attended to instead
+(section 2.1.2 there).
+
 Legend: B batch, T new tokens, S tokens in all, D hidden, H heads, C latent rank, P plain, R rotary, V value dimensions.
 """
 
@@ -15,10 +19,7 @@ from model.layers.rope import rotate
 
 
 class LatentAttention(nn.Module):
-    """Keys and values are rebuilt for every head from the latent vectors, as the paper defines them.
-
-    The rows that turn are in half-split order; who loads a checkpoint with interleaved ones reorders them.
-    """
+    """The rows that turn are in half-split order; who loads a checkpoint with interleaved ones reorders them."""
 
     def __init__(self, hidden: int, config: AttentionConfig, norm: NormConfig) -> None:
         super().__init__()
@@ -51,12 +52,37 @@ class LatentAttention(nn.Module):
         rotary = rotate(short[..., shape.rank :], cosines, sines)
         if past is not None:
             compressed, rotary = past.extend(compressed, rotary)
-        rebuilt = self._heads(self.kv_up_proj(compressed[:, 0]))  # [B, H, S, P + V]
-        value = rebuilt[..., shape.plain_dim :]
-        key = torch.cat((rebuilt[..., : shape.plain_dim], rotary.expand(-1, self.config.heads, -1, -1)), -1)
-        attended = attend(query, key, value, mask=mask, scale=self.config.softmax_scale)  # [B, H, T, V]
+        way = self._absorbed if past is not None and self.absorbs(x.shape[1]) else self._rebuilt
+        attended = way(query, compressed, rotary, mask)  # [B, H, T, V]
         projected: Tensor = self.o_proj(attended.transpose(1, 2).flatten(2))
         return projected
+
+    def absorbs(self, queries: int) -> bool:
+        """Do so many queries cost less over the latents themselves than rebuilding keys and values for them does?
+
+        Of each remembered token, rebuilding costs C · (P + V) a head, and a query P + R + V; over latents, 2 C + R.
+        """
+        latent = self.latent
+        rebuilt = latent.plain_dim + latent.value_dim
+        return queries * (2 * latent.rank - rebuilt) < latent.rank * rebuilt
+
+    def _rebuilt(self, query: Tensor, compressed: Tensor, rotary: Tensor, mask: Tensor | None) -> Tensor:
+        """query [B, H, T, P + R], compressed [B, 1, S, C], rotary [B, 1, S, R] to [B, H, T, V]: the definition."""
+        plain = self.latent.plain_dim
+        rebuilt = self._heads(self.kv_up_proj(compressed[:, 0]))  # [B, H, S, P + V]
+        key = torch.cat((rebuilt[..., :plain], rotary.expand(-1, self.config.heads, -1, -1)), -1)
+        return attend(query, key, rebuilt[..., plain:], mask=mask, scale=self.config.softmax_scale)
+
+    def _absorbed(self, query: Tensor, compressed: Tensor, rotary: Tensor, mask: Tensor | None) -> Tensor:
+        """As `_rebuilt`: attention of all heads over one key and value head, the latents."""
+        plain = self.latent.plain_dim
+        each = self.kv_up_proj.weight.view(self.config.heads, -1, self.latent.rank)
+        into, out = each[:, :plain], each[:, plain:]  # [H, P, C], [H, V, C]
+        query = torch.cat((query[..., :plain] @ into, query[..., plain:]), -1)  # [B, H, T, C + R]
+        key = torch.cat((compressed, rotary), -1)
+        attended = attend(query, key, compressed, mask=mask, scale=self.config.softmax_scale)  # [B, H, T, C]
+        found: Tensor = attended @ out.transpose(1, 2)
+        return found
 
     def _query(self, x: Tensor) -> Tensor:
         if self.latent.query_rank is None:

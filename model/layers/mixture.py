@@ -26,7 +26,9 @@ class Router(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x [N, D] to weights float32 [N, K] and expert numbers [N, K]."""
         config = self.config
-        likely = torch.softmax(nn.functional.linear(x, self.weight, self.bias).float(), -1)  # [N, X]
+        # In float32 whatever the rest is: a rounding here chooses another expert.
+        bias = None if self.bias is None else self.bias.float()
+        likely = torch.softmax(nn.functional.linear(x.float(), self.weight.float(), bias), -1)  # [N, X]
         if config.groups > 1:
             likely = likely.masked_fill(~self._in_best_groups(likely), 0)
         weights, chosen = torch.topk(likely, config.chosen, dim=-1)
@@ -63,8 +65,9 @@ class Mixture(nn.Module):
             self.gate_bias = nn.Parameter(torch.zeros(experts, inner))
             self.up_bias = nn.Parameter(torch.zeros(experts, inner))
             self.down_bias = nn.Parameter(torch.zeros(experts, hidden))
-        dense = replace(config, intermediate=config.shared, router=None, shared=0)
+        dense = replace(config, intermediate=config.shared, router=None, shared=0, shared_gate=False)
         self.shared = Mlp(hidden, dense) if config.shared else None
+        self.shared_gate = nn.Linear(hidden, 1, bias=False) if config.shared_gate else None
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., D] to [..., D]."""
@@ -76,7 +79,8 @@ class Mixture(nn.Module):
             share = weights[tokens, rank, None].to(x.dtype)
             total = total.index_add(0, tokens, self._expert(expert, rows[tokens]) * share)
         if self.shared is not None:
-            total = total + self.shared(rows)
+            served = self.shared(rows)
+            total = total + (served if self.shared_gate is None else served * self.shared_gate(rows).sigmoid())
         return total.view_as(x)
 
     def _expert(self, expert: int, x: Tensor) -> Tensor:

@@ -27,6 +27,8 @@ def rope_table(config: RopeConfig, positions: Tensor) -> tuple[Tensor, Tensor]:
 def rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
     """Turn the first R dimensions of x [B, H, T, E] by tables that broadcast to [B, H, T, R]."""
     rotated = cosines.shape[-1]
+    if rotated == 0:
+        return x
     turning, still = x[..., :rotated], x[..., rotated:]
     first, second = turning.chunk(2, dim=-1)
     turned = turning * cosines + torch.cat((-second, first), dim=-1) * sines

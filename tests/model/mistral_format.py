@@ -58,6 +58,29 @@ def write_mistral(source: Path, target: Path, *, pickled: bool = False, fused: b
     return target
 
 
+def write_mistral_mamba(source: Path, target: Path) -> Path:
+    """HF's Mamba-2 as Codestral Mamba was published: a prefix before each name, and the embedding in the singular."""
+    config = json.loads((source / "config.json").read_text())
+    weights = load_file(source / "model.safetensors")
+    target.mkdir()
+    renamed = {f"model.{name.replace('embeddings', 'embedding')}": weight for name, weight in weights.items()}
+    save_file(renamed, target / "consolidated.safetensors")
+    params = {
+        "dim": config["hidden_size"],
+        "n_layers": config["num_hidden_layers"],
+        "vocab_size": config["vocab_size"],
+        "n_groups": config["n_groups"],
+        "rms_norm": True,
+        "residual_in_fp32": True,
+        "fused_add_norm": True,
+        "pad_vocab_size_multiple": 1,
+        "tie_embeddings": False,
+        "model_type": "mamba",
+    }
+    (target / "params.json").write_text(json.dumps(params))
+    return target
+
+
 def _params(config: dict[str, Any], head_dim: int) -> dict[str, Any]:
     params = {
         "dim": config["hidden_size"],

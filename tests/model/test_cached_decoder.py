@@ -12,7 +12,7 @@ from torch import Tensor
 from model.cached_decoder import CachedDecoder, ModuleHead
 from model.checkpoint.decoder import fill_decoder
 from model.checkpoint.huggingface import HuggingFaceCheckpoint
-from model.config import LatentConfig, ModelConfig
+from model.config import LayerConfig, ModelConfig
 from model.decoder import Decoder
 from model.errors import CheckpointError
 from model.kv_cache import KvCache
@@ -47,7 +47,8 @@ def test_a_truncated_cache_is_continued_as_if_it_were_new(decoder: Decoder) -> N
     cache = KvCache(cached.kv_shape)
     with torch.no_grad():
         expected = decoder(torch.tensor([IDS]))[0, 20:]
-    cached.forward(IDS[:20] + [3] * 10, cache)
+    cached.forward(IDS[:20] + [3] * 8, cache)  # eight from the end a recurrent state is kept
+    assert cache.reach(20) == 20
     cache.truncate(20)
     torch.testing.assert_close(_hidden(cached, cache, [5, 15]), expected, rtol=0, atol=1e-4)
 
@@ -60,21 +61,24 @@ def test_logits_of_the_last_token_are_the_references(decoder: Decoder) -> None:
     torch.testing.assert_close(ModuleHead(decoder)(hidden), expected[-1:], rtol=1e-4, atol=1e-3)
 
 
-def _latent_config(decoder: Decoder) -> LatentConfig | None:
-    return decoder.config.layers[0].attention.latent
+def _numbers(layer: LayerConfig) -> int:
+    """What a layer should remember of each token."""
+    if not layer.is_attention:
+        return 0
+    latent, attention = layer.attention.latent, layer.attention
+    return attention.kv_heads * attention.head_dim * 2 if latent is None else latent.rank + latent.rope_dim
 
 
-def test_latent_attention_keeps_one_short_vector_a_token(decoder: Decoder) -> None:
-    latent, shape = _latent_config(decoder), CachedDecoder(decoder).kv_shape
-    attention = decoder.config.layers[0].attention
-    numbers = attention.kv_heads * attention.head_dim * 2 if latent is None else latent.rank + latent.rope_dim
-    assert shape.bytes_per_token == len(decoder.config.layers) * numbers * 4
+def test_latent_attention_keeps_one_short_vector_a_token_and_recurrent_layers_none(decoder: Decoder) -> None:
+    shape = CachedDecoder(decoder).kv_shape
+    assert shape.bytes_per_token == 4 * sum(map(_numbers, decoder.config.layers))
+    assert len(shape.states) == sum(not layer.is_attention for layer in decoder.config.layers)
 
 
 def test_layers_with_different_caches_are_refused(tmp_path: Path) -> None:
     checkpoint = HuggingFaceCheckpoint(write_hf(tmp_path / "tiny", CASES["llama-2"]))
     first, *rest = checkpoint.config.layers
-    odd = replace(first, attention=replace(first.attention, kv_heads=4))
+    odd = replace(first, mixer=replace(first.attention, kv_heads=4))
     config: ModelConfig = replace(checkpoint.config, layers=(odd, *rest))
     with pytest.raises(CheckpointError, match="different shapes") as caught:
         CachedDecoder(Decoder(config))

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from model.checkpoint.decoder import fill_decoder
 from model.checkpoint.mistral import MistralCheckpoint
 from model.errors import CheckpointError
-from tests.model.mistral_format import write_mistral
-from tests.model.tiny_hf import CASES, VOCABULARY, hf_model, write_hf
+from tests.model.mistral_format import write_mistral, write_mistral_mamba
+from tests.model.tiny_hf import CASES, VOCABULARY, Case, hf_model, write_hf
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,17 @@ def test_logits_equal_hf(case: str, fused: bool, pickled: bool, tmp_path: Path) 
         ours = decoder.head(decoder(ids))
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4 * float(theirs.abs().max()))
     assert checkpoint.parameters == sum(weight.numel() for weight in decoder.parameters())
+
+
+def test_codestral_mamba_equals_hf(tmp_path: Path) -> None:
+    sizes = {"hidden_size": 64, "num_heads": 2, "head_dim": 64, "state_size": 128, "n_groups": 2}
+    source = write_hf(tmp_path / "hf", Case("Mamba2Config", CASES["mamba-2"].settings | sizes))
+    checkpoint = MistralCheckpoint(write_mistral_mamba(source, tmp_path / "mistral"))
+    decoder = fill_decoder(checkpoint.config, checkpoint.weights())
+    ids = torch.randint(0, VOCABULARY, (2, 40), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        theirs, ours = hf_model(source)(ids).logits, decoder.head(decoder(ids))
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4 * float(theirs.abs().max()))
 
 
 @pytest.fixture
@@ -56,7 +67,9 @@ def _edit(folder: Path, **changes: object) -> None:
         ({"dim": None}, "None for dim"),
         ({"n_kv_heads": 3}, "3 for n_kv_heads"),
         ({"n_layers": 0}, "0 for n_layers"),
-        ({"model_type": "mamba"}, "model_type 'mamba'"),
+        ({"model_type": "rwkv"}, "model_type 'rwkv'"),
+        ({"model_type": "mamba", "rms_norm": False}, "rms_norm False"),
+        ({"model_type": "mamba", "pad_vocab_size_multiple": 0}, "0 for pad_vocab_size_multiple"),
         ({"vision_encoder": {"hidden_size": 1}}, "vision_encoder"),
         ({"yarn": {"factor": 4}}, "yarn"),
         ({"moe": {"num_experts": 8}}, "num_experts_per_tok"),

@@ -27,6 +27,16 @@ _GRANITE = {
     "residual_multiplier": 0.22,
     "attention_multiplier": 0.1,
 }
+_GRANITE_4 = {
+    "num_local_experts": 8,
+    "num_experts_per_tok": 3,
+    "shared_intermediate_size": 40,
+    "layer_types": ["linear_attention", "full_attention", "linear_attention"],
+    "mamba_n_heads": 8,
+    "mamba_d_head": 12,
+    "mamba_d_state": 16,
+    "mamba_chunk_size": 16,
+}
 _DEEPSEEK = {
     "num_key_value_heads": 4,
     "q_lora_rank": None,
@@ -116,6 +126,51 @@ CASES: dict[str, Case] = {
         "DeepseekV2Config",
         _DEEPSEEK | {"q_lora_rank": 24, "topk_method": "group_limited_greedy", "n_group": 4, "topk_group": 2},
     ),
+    "mamba-2": Case(
+        "Mamba2Config",
+        {
+            "num_hidden_layers": 3,
+            "num_heads": 8,
+            "head_dim": 12,
+            "state_size": 16,
+            "n_groups": 2,
+            "expand": 2,
+            "chunk_size": 16,
+        },
+    ),
+    "granite-4": Case("GraniteMoeHybridConfig", _GRANITE | _GRANITE_4),
+    "granite-4-dense": Case(
+        "GraniteMoeHybridConfig",
+        _GRANITE | _GRANITE_4 | {"num_local_experts": 0, "position_embedding_type": "rope", "mamba_n_groups": 2},
+    ),
+    "mellum-2": Case(
+        "MellumConfig",
+        {
+            "head_dim": 16,
+            "num_experts": 8,
+            "num_experts_per_tok": 3,
+            "moe_intermediate_size": 16,
+            "sliding_window": 9,
+            "layer_types": ["sliding_attention", "sliding_attention", "full_attention"],
+            "mlp_layer_types": ["sparse", "dense", "sparse"],
+        },
+    ),
+    "qwen3-next": Case(
+        "Qwen3NextConfig",
+        {
+            "head_dim": 16,
+            "num_hidden_layers": 4,
+            "linear_key_head_dim": 8,
+            "linear_value_head_dim": 12,
+            "linear_num_key_heads": 2,
+            "linear_num_value_heads": 4,
+            "num_experts": 8,
+            "num_experts_per_tok": 3,
+            "moe_intermediate_size": 16,
+            "shared_expert_intermediate_size": 24,
+            "mlp_only_layers": [1],
+        },
+    ),
     "gpt-oss": Case(
         "GptOssConfig", {"head_dim": 16, "num_local_experts": 8, "num_experts_per_tok": 4, "sliding_window": 9}
     ),
@@ -136,8 +191,10 @@ def write_hf(folder: Path, case: Case, *, shard: str = "50GB") -> Path:
 
 
 def _randomize(name: str, weight: torch.Tensor) -> None:
-    if name.endswith("norm.weight"):
+    if name.endswith(("norm.weight", "norm_f.weight", "layernorm.weight")):
         weight.normal_(1, 0.2)
+    elif name.endswith("A_log"):  # from a slow fade to a fast one
+        weight.uniform_(-2, 1)
     elif weight.dim() == 1 or name.endswith("bias"):
         weight.normal_(0, 0.5)
     else:  # wide enough that attention, routing and output are far from uniform

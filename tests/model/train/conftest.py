@@ -27,7 +27,7 @@ def decoder() -> Decoder:
     torch.manual_seed(0)
     norm = NormConfig(epsilon=1e-5)
     attention = AttentionConfig(heads=4, kv_heads=2, head_dim=8, rope=RopeConfig(base=10000.0, dimensions=8))
-    layer = LayerConfig(norm=norm, attention=attention, mlp=MlpConfig(intermediate=48))
+    layer = LayerConfig(norm=norm, mixer=attention, mlp=MlpConfig(intermediate=48))
     config = ModelConfig(
         architecture="llama",
         hidden=32,

@@ -1,0 +1,128 @@
+"""The gated delta rule (arXiv 2412.06464), as Qwen3-Next has it: a matrix for each head that fades and is corrected.
+
+Legend: B batch, T tokens, Q tokens of a block, D hidden, J key heads, H heads, K key and V value dimensions.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model.config import DeltaConfig, NormConfig
+from model.layers.recurrent import CausalConvolution, Memory, begin, spans
+
+BLOCK_TOKENS = 64
+_LENGTH_EPSILON = 1e-6
+"""Under the root when queries and keys are brought to length one (HF's `l2norm`)."""
+
+
+class Delta(nn.Module):
+    """Projections, convolution, the rule, norm, gate, projection. Rows of `qkv_proj`: J queries, J keys, H values."""
+
+    def __init__(self, hidden: int, config: DeltaConfig, norm: NormConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.qkv_proj = nn.Linear(hidden, config.channels, bias=False)
+        self.z_proj = nn.Linear(hidden, config.inner, bias=False)
+        self.beta_proj = nn.Linear(hidden, config.heads, bias=False)
+        self.step_proj = nn.Linear(hidden, config.heads, bias=False)
+        self.conv = CausalConvolution(config.channels, config.kernel, bias=False)
+        self.step_bias = nn.Parameter(torch.zeros(config.heads))
+        self.rate_log = nn.Parameter(torch.zeros(config.heads))
+        self.norm = NormThenGate(config.value_dim, epsilon=norm.epsilon)
+        self.out_proj = nn.Linear(config.inner, hidden, bias=False)
+
+    def forward(self, x: Tensor, *, memory: Memory | None = None) -> Tensor:
+        """x [B, T, D] to [B, T, D]."""
+        config = self.config
+        joined, state = begin(config, self.qkv_proj(x), memory)
+        query, key, value = self._heads(self.conv(joined).float())  # [B, H, T, K], [B, H, T, K], [B, H, T, V]
+        shares = self.beta_proj(x).float().sigmoid().transpose(1, 2)  # [B, H, T]
+        steps = functional.softplus(self.step_proj(x).float() + self.step_bias.float())
+        fades = (-self.rate_log.float().exp() * steps).transpose(1, 2)
+        found = []
+        for start, stop in spans(memory, x.shape[1]):
+            part = slice(start, stop)
+            rows = (query[:, :, part], key[:, :, part], value[:, :, part])
+            out, state = correct(*rows, shares[..., part], fades[..., part], state)
+            found.append(out)
+            if memory is not None:
+                memory.keep(stop, joined[:, stop : stop + config.kernel - 1].clone(), state)
+        mixed = torch.cat(found, 2).transpose(1, 2)  # [B, T, H, V]
+        gated = self.norm(mixed, torch.unflatten(self.z_proj(x), -1, (config.heads, -1)))
+        projected: Tensor = self.out_proj(gated.flatten(2).to(x.dtype))
+        return projected
+
+    def _heads(self, mixed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        config = self.config
+        keys = config.key_heads * config.key_dim
+        query, key, value = torch.split(mixed, [keys, keys, config.inner], -1)
+        query, key = (self._unit(part).repeat_interleave(config.heads // config.key_heads, 1) for part in (query, key))
+        return query * config.key_dim**-0.5, key, torch.unflatten(value, -1, (config.heads, -1)).transpose(1, 2)
+
+    def _unit(self, rows: Tensor) -> Tensor:
+        """[B, T, J · K] to [B, J, T, K], each of length one."""
+        heads = torch.unflatten(rows, -1, (self.config.key_heads, -1)).transpose(1, 2)
+        return heads * torch.rsqrt(heads.square().sum(-1, keepdim=True) + _LENGTH_EPSILON)
+
+
+class NormThenGate(nn.Module):
+    """A root-mean-square norm of each head, then times SiLU(gate), in float32."""
+
+    def __init__(self, size: int, *, epsilon: float) -> None:
+        super().__init__()
+        self.epsilon = epsilon
+        self.weight = nn.Parameter(torch.ones(size))
+
+    def forward(self, x: Tensor, gate: Tensor) -> Tensor:
+        normed = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.epsilon)
+        gated: Tensor = normed * self.weight.float() * functional.silu(gate.float())
+        return gated
+
+
+def correct(
+    query: Tensor, key: Tensor, value: Tensor, shares: Tensor, fades: Tensor, state: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What each token reads after its correction: [B, H, T, V], and the state behind the last token.
+
+    query and key [B, H, T, K], value [B, H, T, V]; shares [B, H, T] say how far a key's value moves; fades [B, H, T]
+    are logarithms, not above 0; state [B, H, K, V]. All float32. A single token is one step; more go by blocks.
+    """
+    if query.shape[2] == 1:
+        return step(query, key, value, shares, fades, state)
+    found = []
+    for start in range(0, query.shape[2], BLOCK_TOKENS):
+        part = slice(start, start + BLOCK_TOKENS)
+        rows = (query[:, :, part], key[:, :, part], value[:, :, part])
+        out, state = _block(*rows, shares[..., part], fades[..., part], state)
+        found.append(out)
+    return torch.cat(found, 2), state
+
+
+def step(
+    query: Tensor, key: Tensor, value: Tensor, shares: Tensor, fades: Tensor, state: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The rule itself, for one token: fade, then move what stands at the key towards the value."""
+    state = state * fades.exp()[..., None]
+    change = (value - key @ state) * shares[..., None]  # [B, H, 1, V]
+    state = state + key.transpose(-1, -2) @ change
+    return query @ state, state
+
+
+def _block(
+    query: Tensor, key: Tensor, value: Tensor, shares: Tensor, fades: Tensor, state: Tensor
+) -> tuple[Tensor, Tensor]:
+    """As `correct`, for one block. What each token changes depends on the earlier ones: a triangular system."""
+    faded = fades.cumsum(-1)  # [B, H, Q], from the block's start
+    between = faded[..., :, None] - faded[..., None, :]  # [B, H, Q, Q]
+    later = torch.ones(between.shape[-2:], dtype=torch.bool, device=between.device).triu(1)
+    kept = between.masked_fill(later, float("-inf")).exp()
+    since = faded.exp()[..., None]
+    wanted = (value - since * (key @ state)) * shares[..., None]
+    system = (key @ key.transpose(-1, -2)) * kept * shares[..., None]  # its diagonal is taken to be one
+    changes = torch.linalg.solve_triangular(system, wanted, upper=False, unitriangular=True)  # [B, H, Q, V]
+    found = since * (query @ state) + ((query @ key.transpose(-1, -2)) * kept) @ changes
+    last = faded[..., -1:, None]
+    left = (key * (last - faded[..., None]).exp()).transpose(-1, -2) @ changes
+    return found, state * last.exp() + left
