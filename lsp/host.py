@@ -10,7 +10,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,6 +33,7 @@ from lsp.flights import Flights
 from lsp.positions import Place
 from lsp.settings import Problem, Settings, needs_new_completer
 from lsp.status import LOADING, Editor, StatusBoard
+from model.api import Feedback, Listening
 from model.errors import TerselyError
 
 logger = logging.getLogger(__name__)
@@ -83,7 +84,8 @@ class Host:
         self._retry_s = _FIRST_RETRY_S
         self._retry_after_s = 0.0
         self.documents = Documents()
-        self.offers = Offers()
+        self.offers = Offers(self._pass_on)
+        self._passing: set[asyncio.Task[None]] = set()
         self.board = StatusBoard(editor)
 
     @property
@@ -126,6 +128,19 @@ class Host:
         document = self.documents.get(uri)
         if document is not None and (follower := self._follower()) is not None:
             follower.file_saved(document.path, document.root)
+
+    def files_changed(self, uris: Iterable[str]) -> None:
+        """Files or folders were made, changed, renamed or removed. Those outside of all roots are nobody's."""
+        follower = self._follower()
+        if follower is None:
+            return
+        paths: dict[str, list[str]] = {}
+        for uri in dict.fromkeys(uris):
+            path, root = self.documents.locate(uri)
+            if root is not None:
+                paths.setdefault(root, []).append(path)
+        for root, changed in paths.items():
+            follower.files_changed(changed, root)
 
     def roots_changed(self) -> None:
         """The workspace has other folders than before."""
@@ -182,12 +197,24 @@ class Host:
         document = self.documents.get(uri)
         self.offers.remember(suggestion, language_id=document.language_id if document else "")
 
+    def _pass_on(self, feedback: Feedback) -> None:
+        """Tell the engine what became of its words, where it wants to know; nobody waits for it."""
+        completer: object = self._completer
+        if isinstance(completer, Listening):
+            passing = asyncio.ensure_future(_heard(completer, feedback))
+            self._passing.add(passing)
+            passing.add_done_callback(self._passing.discard)
+
     async def aclose(self) -> None:
         """End what is under way and let go of the completer. Can be called again."""
         self._end_all()
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.wait({self._connecting})
+        for passing in self._passing:
+            passing.cancel()
+        if self._passing:
+            await asyncio.wait(self._passing)
         await self._disconnect()
         self.offers.log_to(None)
 
@@ -297,6 +324,13 @@ class Host:
         self._end_all()
         self._unsubscribe()
         await completer.aclose()
+
+
+async def _heard(completer: Listening, feedback: Feedback) -> None:
+    try:
+        await completer.hear(feedback)
+    except TerselyError as error:
+        logger.info("No feedback: %s", error)  # an engine that is gone has no page either
 
 
 def _to_request(document: Document, query: Query) -> CompletionRequest:

@@ -10,13 +10,13 @@ import contextlib
 import json
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from model import fim, wire
-from model.api import Chunk, EngineTimings, FinishReason, GenerateRequest, ModelInfo, Usage
+from model.api import Chunk, EngineTimings, Feedback, FinishReason, GenerateRequest, ModelInfo, Usage
 from model.errors import EngineUnavailableError, EngineUnreachableError, RequestError, UsageError
 from model.service.address import is_loopback
 from model.sse import EventDecoder
@@ -106,6 +106,17 @@ class HttpEngine:
             hint=body.get("hint", ""),
             fraction=body.get("fraction"),
         )
+
+    async def hear(self, feedback: Feedback) -> None:
+        """Pass feedback on to tersely's own server on this machine; others are told nothing."""
+        if self._is_here and (await self._served()).native:
+            response = await self._send("POST", "/feedback", asdict(feedback))
+            if response.is_error:
+                raise wire.error_of(response.status_code, _json_or_none(response), where=self.where)
+
+    @property
+    def _is_here(self) -> bool:
+        return self._socket_path is not None or is_loopback(urlsplit(self._url).hostname or "")
 
     async def aclose(self) -> None:
         if self._http is not None:
@@ -215,7 +226,7 @@ class HttpEngine:
                 timeout=httpx.Timeout(read_s, connect=connect_s),
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=8, keepalive_expiry=4.0),
                 # A proxy of the environment is for the world outside, never for this machine.
-                trust_env=self._socket_path is None and not is_loopback(urlsplit(self._url).hostname or ""),
+                trust_env=not self._is_here,
             )
         return self._http
 

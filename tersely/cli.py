@@ -14,7 +14,7 @@ import typer
 
 from model.errors import InternalError, TerselyError
 from tersely import __version__
-from tersely.commands import complete, demo, doctor, engine, lsp, models, stop, train
+from tersely.commands import complete, demo, doctor, engine, lsp, models, page, stop, train
 from tersely.commands.output import fail
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app = typer.Typer(
 app.command("complete", context_settings={"ignore_unknown_options": True})(complete.command)
 app.command("lsp")(lsp.command)
 app.command("engine")(engine.command)
+app.command("page")(page.command)
 app.command("stop")(stop.command)
 app.command("doctor")(doctor.command)
 app.command("demo")(demo.command)

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
-from model.api import Chunk, GenerateRequest, ModelInfo
+from model.api import Chunk, Feedback, GenerateRequest, ModelInfo
 from model.errors import EngineUnavailableError, EngineUnreachableError, TerselyError
 from model.remote import HttpEngine
 from model.service import launcher
@@ -86,6 +86,11 @@ class ManagedEngine:
 
     async def count_tokens(self, texts: tuple[str, ...]) -> tuple[int, ...]:
         return await self._ask(lambda remote: remote.count_tokens(texts))
+
+    async def hear(self, feedback: Feedback) -> None:
+        """Pass feedback on, if the engine is there: none is started for it, and none is missed."""
+        if self._remote is not None:
+            await self._remote.hear(feedback)
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
         for last_try in (False, True):

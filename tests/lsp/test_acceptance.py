@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from completion.acceptance import AcceptanceLog
+from completion.api import Explanation, Usage
 from lsp.acceptance import Offers
+from model.api import Feedback
 from tests.lsp.test_inline import SUGGESTION
 
 
@@ -23,6 +25,26 @@ def offers(path: Path) -> Offers:
     made.log_to(AcceptanceLog(path))
     made.remember(dataclasses.replace(SUGGESTION, text="secret😀\ntwo"), language_id="python")
     return made
+
+
+def test_the_engine_hears_counts_by_length_while_there_is_a_log(path: Path):
+    told: list[Feedback] = []
+    made = Offers(told.append)
+    usage = Usage(prompt_tokens=9, cached_tokens=3, completion_tokens=6)
+    raw = Explanation(raw="secret😀\ntwo\nthe rest,")  # 22 units
+    suggestion = dataclasses.replace(SUGGESTION, text="secret😀\ntwo", usage=usage, explanation=raw)
+    made.remember(suggestion, language_id="python")
+    made.shown("id-1")
+    assert told == []
+    made.log_to(AcceptanceLog(path))
+    made.remember(dataclasses.replace(suggestion, suggestion_id="id-2"), language_id="python")
+    for _ in range(2):
+        made.shown("id-2")
+        made.partly_accepted("id-2", 4)
+        made.accepted("id-2")
+    made.log_to(None)
+    assert [(one.shown, one.accepted) for one in told] == [(1, 0), (0, 0), (0, 1)]
+    assert [one.accepted_tokens for one in told] == pytest.approx([0, 4 * 6 / 22, 8 * 6 / 22])
 
 
 def written(made: Offers, path: Path) -> list[dict[str, object]]:

@@ -16,6 +16,7 @@ from lsp.host import Query
 from lsp.positions import Place
 from lsp.settings import Settings, parse
 from lsp.status import Kind
+from model.api import Feedback
 from model.errors import EngineBusyError, EngineUnavailableError, UnknownModelError
 from tests.lsp.editor import URI, Bench, settle, texts
 
@@ -360,6 +361,41 @@ async def test_closing_the_host_ends_everything_and_can_be_repeated():
     assert await bench.ask(place) is None
 
 
+class HearingCompleter(FakeCompleter):
+    """A completer that notes feedback, and whose engine is gone after the first."""
+
+    def __init__(self) -> None:
+        super().__init__("x")
+        self.heard: list[Feedback] = []
+
+    async def hear(self, feedback: Feedback) -> None:
+        self.heard.append(feedback)
+        if len(self.heard) > 1:
+            raise EngineUnavailableError("gone", hint="Wait.")
+
+
+async def test_the_engine_hears_of_suggestions_while_there_is_a_log(caplog: pytest.LogCaptureFixture):
+    completer = HearingCompleter()
+    bench = Bench([completer])
+    await bench.start(Settings())
+    _, place = bench.open("a‸")
+    answer = await bench.ask(place)
+    assert answer is not None
+    [suggestion] = answer.suggestions
+    bench.host.sent(suggestion, URI)
+    bench.host.offers.shown(suggestion.suggestion_id)
+    bench.host.offers.accepted(suggestion.suggestion_id)
+    await settle()
+    assert [(one.shown, one.accepted) for one in completer.heard] == [(1, 0), (0, 1)]
+    assert not [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
+    bench.host.apply(QUIET)
+    bench.host.sent(dataclasses.replace(suggestion, suggestion_id="quiet"), URI)
+    bench.host.offers.shown("quiet")
+    await settle()
+    assert len(completer.heard) == 2
+    await bench.host.aclose()
+
+
 class FollowingCompleter(FakeCompleter):
     """A completer that notes what it is told of the workspace."""
 
@@ -375,6 +411,9 @@ class FollowingCompleter(FakeCompleter):
 
     def file_saved(self, path: str, root: str | None) -> None:
         self.told.append(("saved", path, root))
+
+    def files_changed(self, paths: Sequence[str], root: str) -> None:
+        self.told.append(("files", *paths, root))
 
     def file_closed(self, path: str, root: str | None) -> None:
         self.told.append(("closed", path, root))
@@ -403,6 +442,19 @@ async def test_a_completer_that_follows_the_workspace_is_told_of_it():
         ("closed", "b/c.py", root),
         ("roots", root),
     ]
+
+
+async def test_changes_on_disk_are_told_by_root_and_path():
+    completer = FollowingCompleter()
+    bench = Bench([completer])
+    bench.host.files_changed(["file:///work/too/early.py"])
+    bench.host.documents.change_roots(added=["file:///work", "file:///work/inner", "file:///other"], removed=[])
+    await bench.start()
+    work, inner, other = bench.host.documents.roots
+    completer.told.clear()
+    there = ["file:///work/a.py", "file:///work/inner/b%20c.py", "file:///work/a.py", "file:///other/d"]
+    bench.host.files_changed([*there, "file:///nowhere/e.py", "untitled:f"])
+    assert completer.told == [("files", "a.py", work), ("files", "b c.py", inner), ("files", "d", other)]
 
 
 async def test_a_document_without_suggestions_is_not_learned_from():

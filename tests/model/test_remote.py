@@ -20,8 +20,10 @@ from model.api import (
     Chunk,
     Engine,
     EngineTimings,
+    Feedback,
     FinishReason,
     GenerateRequest,
+    Listening,
     ModelInfo,
     Priority,
     SamplingParams,
@@ -66,6 +68,35 @@ async def test_own_server_gives_what_the_engine_gives() -> None:
         assert await remote.count_tokens(("a b", "")) == await here.count_tokens(("a b", ""))
         assert (await remote.status()).state is EngineState.READY
         await remote.aclose()
+
+
+async def test_feedback_goes_to_our_own_server_on_this_machine() -> None:
+    app = create_app(ready_host(FakeEngine(TEXT)))
+    async with serve(app) as url:
+        remote = HttpEngine(url)
+        assert isinstance(remote, Listening)
+        await remote.hear(Feedback(shown=1, accepted=1, accepted_tokens=2.5))
+        metrics = app.state.metrics
+        assert [metrics.value(f"tersely_{name}_total") for name in ("shown", "accepted", "accepted_tokens")] == [
+            1,
+            1,
+            2.5,
+        ]
+        with pytest.raises(RequestError, match="shown"):
+            await remote.hear(Feedback(shown=-1))
+        await remote.aclose()
+
+
+async def test_feedback_is_told_to_nobody_else() -> None:
+    server = ForeignServer(vocabulary=())
+    async with serve(server.app) as url:
+        remote = HttpEngine(url)
+        await remote.hear(Feedback(shown=1))
+        await remote.aclose()
+    elsewhere = HttpEngine("http://192.0.2.1", connect_timeout_s=0.01)
+    await elsewhere.hear(Feedback(shown=1))  # connects to nothing
+    await elsewhere.aclose()
+    assert server.bodies == []
 
 
 async def test_over_a_unix_socket(tmp_path: Path) -> None:

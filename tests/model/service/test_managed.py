@@ -9,10 +9,11 @@ import socket
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
-from model.api import Engine, GenerateRequest, ModelInfo, SamplingParams
+from model.api import Engine, Feedback, GenerateRequest, ModelInfo, SamplingParams
 from model.errors import EngineAuthError, EngineUnavailableError, UsageError
 from model.fake import FakeEngine
 from model.registry import DEFAULT_MODEL, MODELS
@@ -71,6 +72,22 @@ async def test_warm_up(home: Path) -> None:
     engine.warm_up()
     await until(lambda: engine.status.state is EngineState.READY)
     assert len(launcher.list_engines()) == 1
+    await engine.aclose()
+
+
+async def test_feedback_starts_no_engine_and_reaches_one_that_runs(home: Path) -> None:
+    engine = ManagedEngine(OPTIONS)
+    await engine.hear(Feedback(shown=1))
+    assert launcher.list_engines() == ()
+    await text_of(engine)
+    await engine.hear(Feedback(shown=1, accepted_tokens=1.5))
+    [running] = launcher.list_engines()
+    assert running.socket_path is not None
+    async with httpx.AsyncClient(
+        transport=httpx.AsyncHTTPTransport(uds=running.socket_path), base_url=running.url
+    ) as client:
+        totals = (await client.get("/stats")).json()["totals"]
+    assert (totals["shown"], totals["accepted"], totals["accepted_tokens"]) == (1, 0, 1.5)
     await engine.aclose()
 
 
