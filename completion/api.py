@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Protocol, runtime_checkable
@@ -11,6 +11,7 @@ from model.api import EngineTimings, Usage
 from model.status import EngineState, EngineStatus, StatusListener
 
 __all__ = [
+    "Candidate",
     "Completer",
     "CompletionRequest",
     "CompletionTimings",
@@ -73,10 +74,15 @@ class CompletionRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompletionTimings:
-    """Wall-clock milliseconds from request to suggestion; `queue`, `prefill`, `decode` are the engine's."""
+    """Wall-clock milliseconds from request to suggestion; `queue`, `prefill`, `decode` are the engine's.
+
+    `guard`: stopping and vetoes, which run while the engine decodes. `polish`: what is done to the text afterwards.
+    """
 
     context_ms: float = 0.0
     prompt_ms: float = 0.0
+    guard_ms: float = 0.0
+    polish_ms: float = 0.0
     engine: EngineTimings = field(default_factory=EngineTimings)
     total_ms: float = 0.0
 
@@ -91,6 +97,18 @@ class ContextUse:
     last_line: int
     characters: int
     reason: str
+    tokens: int = 0
+    """About how many of the prompt's tokens it is."""
+    cached: bool = False
+    """Did the engine know all of it already?"""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A text that was considered, and the probability that it is right."""
+
+    text: str
+    confidence: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +121,12 @@ class Explanation:
     """What the model generated, before stopping and polishing."""
     filters: tuple[str, ...] = ()
     """What was done to it, in order, in words."""
+    vetoes: tuple[str, ...] = ()
+    """What the model would have said, and could not be."""
+    candidates: tuple[Candidate, ...] = ()
+    """All texts that were made for this cursor, shown or not."""
+    signals: Mapping[str, float] = field(default_factory=dict)
+    """What the confidence was computed from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +138,7 @@ class Suggestion:
     end: int
     stop_reason: str
     confidence: float
-    """Geometric mean of the kept tokens' probabilities, 0 … 1; 0 when nothing is offered."""
+    """Calibrated probability that the text is what the user wants, 0 … 1; 0 when nothing is offered."""
     model: str
     usage: Usage
     timings: CompletionTimings
@@ -176,4 +200,8 @@ class FollowsWorkspace(Protocol):
 
     def file_closed(self, path: str, root: str | None) -> None:
         """A buffer was closed: the file on disk stands for itself again."""
+        ...
+
+    def files_changed(self, paths: Sequence[str], root: str) -> None:
+        """Files or folders of a root were made, changed, renamed or removed on disk."""
         ...

@@ -1,16 +1,24 @@
-"""Last touches on a suggestion: never offer what is already there, never leave blanks at the end."""
+"""Last touches on a suggestion: never offer what is already there, leave blanks at the end, or break a sound file."""
 
 from __future__ import annotations
 
-from completion.brackets import CLOSERS, unopened
+from typing import TYPE_CHECKING
+
+from completion.brackets import CLOSERS, OPENERS, unclosed, unopened
 from completion.language import Language
 from completion.stopping import Site
+
+if TYPE_CHECKING:
+    from completion.syntax import Syntax
 
 _NOT_MARKS = frozenset(" \t\"'`_([{")
 
 
-def polish(text: str, site: Site, language: Language) -> tuple[str, tuple[str, ...]]:
-    """The suggestion as it will be shown, and what was done to it, in words. Empty: nothing is worth showing."""
+def polish(text: str, site: Site, language: Language, syntax: Syntax | None = None) -> tuple[str, tuple[str, ...]]:
+    """The suggestion as it will be shown, and what was done to it, in words. Empty: nothing is worth showing.
+
+    `syntax`: the file around the cursor; None: it cannot be parsed.
+    """
     done: list[str] = []
     for step in (_indent_alike, _straighten, _trim_rest_of_line, _trim_punctuation, _trim_blanks):
         trimmed, note = step(text, site, language)
@@ -21,7 +29,29 @@ def polish(text: str, site: Site, language: Language) -> tuple[str, tuple[str, .
         return "", (*done, "dropped: only blanks")
     if text and text.strip() == site.next_line.strip() and not site.line.strip():
         return "", (*done, "dropped: the next line says the same")
+    if text and syntax is not None:
+        text, notes = _keep_sound(text, language, syntax)
+        done += notes
     return text, tuple(done)
+
+
+def _keep_sound(text: str, language: Language, syntax: Syntax) -> tuple[str, list[str]]:
+    """As much of a text as leaves the file one that can be parsed; what was broken at the cursor may stay so."""
+    if not syntax.breaks(text):
+        return text, []
+    missing = unclosed(text, language.line_comment)
+    if missing:
+        closed = text + "".join(OPENERS[char] for char in reversed(missing))
+        if "\n" not in text and not syntax.breaks(closed):
+            return closed, ["closed: the brackets that it left open"]
+    elif text[-1] in CLOSERS and unopened(text, language.line_comment) and not syntax.breaks(text[:-1]):
+        return text[:-1].rstrip(), ["cut: a bracket that nothing opens"]
+    lines = text.split("\n")
+    for count in range(len(lines) - 1, 0, -1):
+        shorter = "\n".join(lines[:count]).rstrip()
+        if shorter.strip() and not syntax.breaks(shorter):
+            return shorter, ["cut: the file could no longer be parsed"]
+    return "", ["dropped: the file could no longer be parsed"]
 
 
 def _indent_alike(text: str, site: Site, _: Language) -> tuple[str, str]:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from completion.api import ContextUse
+from completion.burst import Bursts, Layout
 from completion.settings import PromptBudget
-from completion.window import Window, choose_window
+from completion.window import Window
 from model import fim
 from model.api import Segment
 
@@ -36,18 +37,39 @@ class BuiltPrompt:
 def build_prompt(
     *, text: str, offset: int, path: str, family: str, budget: PromptBudget, snippets: Sequence[Snippet] = ()
 ) -> BuiltPrompt:
-    """The prompt for a cursor at `offset` in `text`. Line ends become `\\n`: models were trained on these.
+    """The prompt for a cursor at `offset` in `text`, on its own: the first of a burst of typing."""
+    layout = Bursts().lay_out(path=path, text=text, offset=offset, budget=budget)
+    return render_prompt(layout, text=text, path=path, family=family, snippets=snippets)
 
-    `snippets` of other files come first, in their order; a family that has no place for them goes without.
+
+def render_prompt(
+    layout: Layout, *, text: str, path: str, family: str, snippets: Sequence[Snippet] = ()
+) -> BuiltPrompt:
+    """The prompt for a layout of `text`. Line ends become `\\n`: models were trained on these.
+
+    `snippets` of other files come first, in their order; a family that has no place for them goes without. Texts are
+    cut before they meet control tokens, so no budget ever cuts one of those.
     """
-    window = choose_window(text, offset, budget)
-    prefix = _unix(text[window.start : window.offset])
-    suffix = _unix(text[window.offset : window.end])
+    prefix, typed, suffix = map(_unix, (layout.prefix, layout.typed, layout.suffix))
     shown = snippets if takes_snippets(family) else ()
     others = [fim.Snippet(one.path, _unix(one.text)) for one in shown]
+    row = fim.FORMATS.get(family)
+    if row is None or row.middle is None:
+        prefix, typed = prefix + typed, ""
     segments = fim.render(family, prefix=prefix, suffix=suffix, path=path, snippets=others)
-    own = _account(text, path, window, suffix_used=family != fim.NONE)
+    if typed:
+        segments = (*segments, Segment(typed))
+    own = _account(text, path, layout.window, suffix_used=family != fim.NONE)
     return BuiltPrompt(segments, (*map(_use, shown), *own))
+
+
+def continued(segments: tuple[Segment, ...], text: str) -> tuple[Segment, ...]:
+    """The prompt as it is once the model has said `text`."""
+    if not text:
+        return segments
+    last = segments[-1]
+    # A text that follows a text is tokenized with it: some vocabularies put a blank before a text of its own.
+    return (*segments, Segment(text)) if last.special else (*segments[:-1], Segment(last.text + text))
 
 
 def takes_snippets(family: str) -> bool:

@@ -1,37 +1,43 @@
 """The completer: a keystroke's way from a cursor to suggestions, over any engine.
 
-`prompt → engine → stopping → polish`, with suggestions that still hold answered before any of it.
+`prompt → engine → stopping → polish → confidence`, with suggestions that still hold answered before any of it.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass, field, replace
-from math import exp
+from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
+from completion import confidence
+from completion.ahead import LookAhead
+from completion.alternatives import branches
 from completion.api import (
+    Candidate,
     CompletionRequest,
     CompletionTimings,
-    Explanation,
     Level,
     StatusListener,
     Suggestion,
     Trigger,
 )
-from completion.context.redact import prints_secret
-from completion.language import Language, detect
-from completion.pending import PendingSuggestions
-from completion.polish import polish
-from completion.prompt import BuiltPrompt, build_prompt, takes_snippets
+from completion.burst import Bursts
+from completion.cache import SuggestionCache
+from completion.finish import finish, nothing
+from completion.generation import NO_USAGE, Draft, Judge, Order, write
+from completion.history import History
+from completion.language import detect
+from completion.pace import PromptPace
+from completion.prompt import BuiltPrompt, render_prompt, takes_snippets
 from completion.settings import CompletionSettings
-from completion.stopping import Cut, Site, StoppingGuard, choose_shape, survey
-from model.api import Chunk, Engine, EngineTimings, GenerateRequest, ModelInfo, SamplingParams, Usage
+from completion.situation import Situation
+from completion.stopping import survey
+from completion.syntax import Syntax, SyntaxTrees
+from model.api import Engine, Feedback, GenerateRequest, Listening, ModelInfo, Priority, SamplingParams
 from model.errors import UsageError
 from model.status import EngineState, EngineStatus
 
@@ -41,58 +47,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_LEAST_CONFIDENCE = {Level.QUIET: 0.5, Level.BALANCED: 0.2, Level.EAGER: 0.0}
-_UNTOLD_CONFIDENCE = 0.5
-"""Of an engine that tells no probabilities: what it says is shown at every level."""
 _ALTERNATIVES = 3
+_RIVALS = 5
 _REMEMBERED_ATTEMPTS = 64
 _ALTERNATIVE_TEMPERATURE = 0.7
-_NO_USAGE = Usage(prompt_tokens=0, cached_tokens=0, completion_tokens=0)
-
-
-@dataclass(slots=True)
-class _Draft:
-    """What came out of the engine for one attempt, as it grows."""
-
-    raw: str = ""
-    cut: Cut = field(default_factory=lambda: Cut(0, "eos"))
-    token_ends: list[tuple[int, float]] = field(default_factory=list)
-    """For each generated token: length of the text up to its end, and its log-probability."""
-    usage: Usage = _NO_USAGE
-    timings: EngineTimings = field(default_factory=EngineTimings)
-
-    @property
-    def kept(self) -> str:
-        return self.raw[: self.cut.length]
-
-    def confidence(self, length: int) -> float:
-        """Geometric mean of the probabilities of the tokens that make up the first `length` characters."""
-        if not self.token_ends:
-            return _UNTOLD_CONFIDENCE if length else 0.0
-        start = 0
-        logprobs = []
-        for end, logprob in self.token_ends:
-            if start < length:
-                logprobs.append(logprob)
-            start = end
-        return exp(sum(logprobs) / len(logprobs)) if logprobs else 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Situation:
-    """Everything about a request that is settled before the engine is asked."""
-
-    request: CompletionRequest
-    text: str
-    offset: int
-    site: Site
-    language: Language
-    level: Level
-    prompt: BuiltPrompt
-    model: ModelInfo
-    started_s: float
-    context_ms: float
-    prompt_ms: float
+_LARGEST_SCALE = 8.0
+_ROOM_TOKENS = 64
+"""Left free of a model's context for control tokens."""
 
 
 class EngineCompleter:
@@ -106,7 +67,12 @@ class EngineCompleter:
         self._context = context
         self._settings = settings or CompletionSettings()
         self._level = self._settings.level
-        self._pending = PendingSuggestions()
+        self._cache = SuggestionCache()
+        self._bursts = Bursts()
+        self._trees = SyntaxTrees()
+        self._pace = PromptPace()
+        self._history = History()
+        self._ahead = LookAhead(self._complete_ahead)
         self._attempts: OrderedDict[str, Suggestion] = OrderedDict()
 
     async def complete(self, request: CompletionRequest) -> list[Suggestion]:
@@ -115,12 +81,26 @@ class EngineCompleter:
         Raises `UsageError` for an offset outside the text, and the engine's errors.
         """
         suggestions = await self.attempt(request)
-        least = 0.0 if request.trigger is Trigger.INVOKED else _LEAST_CONFIDENCE[self._level]
-        return [one for one in suggestions if one.text and one.confidence >= least]
+        least = 0.0 if request.trigger is Trigger.INVOKED else confidence.shipped().thresholds[self._level]
+        shown = [one for one in suggestions if one.text and one.confidence >= least]
+        if shown and request.trigger is Trigger.AUTOMATIC and request.selected is None and self._settings.look_ahead:
+            self._ahead.start(request, shown[0])
+        return shown
 
     async def attempt(self, request: CompletionRequest) -> list[Suggestion]:
         """As `complete`, with what would not be shown: at least one suggestion, maybe an empty one, explained."""
-        suggestions = await self._attempt(request)
+        if not 0 <= request.offset <= len(request.text):
+            raise UsageError(
+                f"Offset {request.offset} lies outside a text of {len(request.text)} characters.",
+                hint="Give a position inside the file.",
+            )
+        started_s = time.perf_counter()
+        await self._ahead.give_way(request)
+        held = self._cache.advance(request)
+        if held and request.trigger is Trigger.AUTOMATIC and request.selected is None:
+            suggestions = [_answered_from_memory(held, started_s)]
+        else:
+            suggestions = await self._ask(request, started_s)
         self._attempts[request.path] = suggestions[0]
         self._attempts.move_to_end(request.path)
         while len(self._attempts) > _REMEMBERED_ATTEMPTS:
@@ -131,57 +111,114 @@ class EngineCompleter:
         """The last suggestion made for a document, shown or not."""
         return self._attempts.get(path)
 
-    async def _attempt(self, request: CompletionRequest) -> list[Suggestion]:
-        if not 0 <= request.offset <= len(request.text):
-            raise UsageError(
-                f"Offset {request.offset} lies outside a text of {len(request.text)} characters.",
-                hint="Give a position inside the file.",
-            )
-        started_s = time.perf_counter()
-        held = self._pending.advance(request)
-        if held and request.trigger is Trigger.AUTOMATIC and request.selected is None:
-            return [_answered_from_memory(held, started_s)]
-        situation = await self._prepare(request, started_s)
+    async def _ask(
+        self, request: CompletionRequest, started_s: float, priority: Priority = Priority.INTERACTIVE
+    ) -> list[Suggestion]:
+        situation = await self._prepare(request, started_s, supposed=priority is Priority.BATCH)
         if reason := _silent(situation):
-            return [_nothing(situation, reason)]
+            return [nothing(situation, reason)]
+        order = self._order(situation, priority)
+        drafts = [await write(self._engine, order)]
+        self._pace.observe(drafts[0].usage, drafts[0].timings)
+        if request.trigger is Trigger.INVOKED:
+            drafts += await self._others(order, drafts[0])
+        shift = self._history.shift(situation.model.name)
         suggestions: list[Suggestion] = []
-        wanted = _ALTERNATIVES if request.trigger is Trigger.INVOKED else 1
-        for attempt in range(wanted):
-            suggestion = _finish(situation, await self._generate(situation, attempt))
+        for draft in drafts:
+            suggestion = finish(situation, draft, shift=shift)
             if all(suggestion.text != other.text for other in suggestions):
                 suggestions.append(suggestion)
-        if request.selected is None:
-            self._pending.remember(request, suggestions[0])
+        suggestions = [_with_candidates(one, suggestions) for one in suggestions]
+        if request.selected is None and suggestions[0].stop_reason != "time":
+            self._cache.remember(request, suggestions[0])
         return suggestions
 
-    async def _prepare(self, request: CompletionRequest, started_s: float) -> _Situation:
+    def _order(self, situation: Situation, priority: Priority) -> Order:
+        invoked = situation.request.trigger is Trigger.INVOKED
+        caps = [cap for cap in (self._settings.max_tokens, situation.request.max_tokens) if cap is not None]
+        sampling = SamplingParams(max_tokens=min(caps), logprobs=_RIVALS if invoked else 0)
+        limit_ms = None if invoked or priority is Priority.BATCH else self._settings.time_limit_ms
+        return Order(
+            prompt=situation.prompt.segments,
+            request=GenerateRequest(
+                prompt=situation.prompt.segments,
+                sampling=sampling,
+                priority=priority,
+                request_id=situation.request.request_id,
+            ),
+            guard=situation.guard,
+            judge=self._judge(situation),
+            deadline_s=None if limit_ms is None else time.perf_counter() + limit_ms / 1000,
+        )
+
+    def _judge(self, situation: Situation) -> Judge | None:
+        return None
+
+    async def _others(self, order: Order, first: Draft) -> list[Draft]:
+        """Alternatives to a draft: distinct by construction where the engine tells rivals, else by chance."""
+        wanted = _ALTERNATIVES - 1
+        if found := branches(first, count=wanted):
+            openings = [replace(order, opening=one.text, opening_tokens=one.tokens) for one in found]
+            return [await write(self._engine, one) for one in openings]
+        drafts = []
+        for seed in range(1, wanted + 1):
+            sampling = replace(order.request.sampling, temperature=_ALTERNATIVE_TEMPERATURE, seed=seed)
+            drafts.append(await write(self._engine, replace(order, request=replace(order.request, sampling=sampling))))
+        return drafts
+
+    async def _prepare(self, request: CompletionRequest, started_s: float, *, supposed: bool) -> Situation:
+        """`supposed`: the state is one that the document may come to, and leaves no trace."""
         model = await self._engine.info()
         context_s = time.perf_counter()
         text, offset = _with_selected(request)
         snippets = await self._snippets(replace(request, text=text, offset=offset), model)
         prompt_s = time.perf_counter()
         language = detect(language_id=request.language_id, path=request.path, text=text)
-        prompt = build_prompt(
-            text=text,
-            offset=offset,
-            path=request.path,
-            family=model.fim_family,
-            budget=self._settings.budget,
-            snippets=snippets,
-        )
-        return _Situation(
+        prompt = await self._prompt(replace(request, text=text, offset=offset), snippets, model, remember=not supposed)
+        level, trees = self._level, self._trees
+
+        @cache
+        def syntax() -> Syntax | None:
+            return trees.at(path=request.path, language_id=language.id, text=text, offset=offset)
+
+        return Situation(
             request=request,
             text=text,
             offset=offset,
             site=survey(text, offset),
             language=language,
-            level=self._level,
+            level=level,
             prompt=prompt,
             model=model,
+            syntax=syntax,
             started_s=started_s,
             context_ms=(prompt_s - context_s) * 1000,
             prompt_ms=(time.perf_counter() - prompt_s) * 1000,
         )
+
+    async def _prompt(
+        self, request: CompletionRequest, snippets: Sequence[Snippet], model: ModelInfo, *, remember: bool
+    ) -> BuiltPrompt:
+        """The prompt, made smaller until the model's context holds it and an answer."""
+        # The embedded model was trained on windows of the base size, and gains nothing from larger ones.
+        most = 1.0 if model.fim_family == "tersely" else _LARGEST_SCALE
+        budget = self._pace.budget(self._settings.budget, target_ms=self._settings.read_ms, most=most)
+        room = max(1, model.context_tokens - self._settings.max_tokens - _ROOM_TOKENS)
+        while True:
+            layout = self._bursts.lay_out(
+                path=request.path, text=request.text, offset=request.offset, budget=budget, remember=remember
+            )
+            prompt = render_prompt(
+                layout, text=request.text, path=request.path, family=model.fim_family, snippets=snippets
+            )
+            texts = tuple(segment.text for segment in prompt.segments if not segment.special)
+            # No token is less than a byte, so most prompts need not be counted.
+            if sum(len(text.encode("utf-8", "replace")) for text in texts) <= room:
+                return prompt
+            if sum(await self._engine.count_tokens(texts)) <= room or budget.prefix_characters == 1:
+                return prompt
+            budget = budget.scaled(0.5)
+            snippets = ()
 
     async def _snippets(self, request: CompletionRequest, model: ModelInfo) -> Sequence[Snippet]:
         """What to show of other files: nothing where the model cannot read it. A defect costs the context alone."""
@@ -195,34 +232,16 @@ class EngineCompleter:
             logger.exception("No context, because of a defect")
             return ()
 
-    async def _generate(self, situation: _Situation, attempt: int) -> _Draft:
-        """Read the engine's stream until the guard has seen enough; closing the stream stops the engine."""
-        shape = choose_shape(situation.site, situation.language, situation.level)
-        guard = StoppingGuard(site=situation.site, shape=shape, language=situation.language, level=situation.level)
-        caps = [cap for cap in (self._settings.max_tokens, situation.request.max_tokens) if cap is not None]
-        sampling = SamplingParams(
-            max_tokens=min(caps),
-            temperature=_ALTERNATIVE_TEMPERATURE if attempt else 0.0,
-            seed=attempt if attempt else None,
-            logprobs=0,
-        )
-        draft = _Draft()
-        request = GenerateRequest(
-            prompt=situation.prompt.segments, sampling=sampling, request_id=situation.request.request_id
-        )
-        async with aclosing(self._engine.generate(request)) as stream:  # type: ignore[type-var]
-            async for chunk in stream:
-                _take(draft, chunk)
-                cut = guard.finish(draft.raw, chunk.finish_reason.value) if chunk.finish_reason else None
-                cut = cut or guard.check(draft.raw)
-                if cut:
-                    draft.cut = cut
-                    break
-        return draft
+    async def _complete_ahead(self, request: CompletionRequest) -> None:
+        """Make and remember the suggestion of a state that the document may come to."""
+        if self._cache.advance(request) is None:
+            await self._ask(request, time.perf_counter(), Priority.BATCH)
 
     def document_closed(self, path: str) -> None:
-        """Forget the pending suggestions of a document."""
-        self._pending.forget(path)
+        """Forget what is held for a document."""
+        self._cache.forget(path)
+        self._bursts.forget(path)
+        self._trees.forget(path)
         self._attempts.pop(path, None)
 
     def set_roots(self, roots: Sequence[str]) -> None:
@@ -245,8 +264,20 @@ class EngineCompleter:
         if self._context is not None:
             self._context.document_closed(root, path)
 
+    def files_changed(self, paths: Sequence[str], root: str) -> None:
+        """Files or folders of a root changed on disk."""
+        if self._context is not None:
+            self._context.files_changed(root, paths)
+
+    async def hear(self, feedback: Feedback) -> None:
+        """What became of suggestions, for engines that keep count."""
+        if isinstance(self._engine, Listening):
+            await self._engine.hear(feedback)
+
     def set_level(self, level: Level) -> None:
         """Turn the dial; holds from the next request on."""
+        if level is not self._level:
+            self._cache.clear()
         self._level = level
 
     def on_status(self, listener: StatusListener) -> Callable[[], None]:
@@ -266,6 +297,7 @@ class EngineCompleter:
 
     async def aclose(self) -> None:
         """Release the engine's connections, and end what follows the workspace."""
+        self._ahead.stop()
         if self._context is not None:
             await self._context.aclose()
         await self._engine.aclose()
@@ -279,7 +311,7 @@ def _with_selected(request: CompletionRequest) -> tuple[str, int]:
     return request.text[: item.start] + item.text + request.text[item.end :], item.start + len(item.text)
 
 
-def _silent(situation: _Situation) -> str:
+def _silent(situation: Situation) -> str:
     """Why nothing should be asked at all; empty: ask."""
     if situation.request.trigger is Trigger.INVOKED:
         return ""
@@ -289,86 +321,15 @@ def _silent(situation: _Situation) -> str:
     return ""
 
 
-def _take(draft: _Draft, chunk: Chunk) -> None:
-    start = len(draft.raw)
-    draft.raw += chunk.text
-    draft.token_ends += _token_ends(chunk, start)
-    draft.usage = chunk.usage or draft.usage
-    draft.timings = chunk.timings or draft.timings
-
-
-def _token_ends(chunk: Chunk, start: int) -> list[tuple[int, float]]:
-    """Where each token of a chunk ends, given where the chunk starts, and its log-probability.
-
-    Counted from the chunk's end: text that was held back before belongs to tokens of earlier chunks.
-    """
-    end = start + len(chunk.text)
-    ends = []
-    for token in reversed(chunk.logprobs):
-        ends.append((end, token.logprob))
-        end = max(start, end - len(token.text))
-    return ends[::-1]
-
-
-def _finish(situation: _Situation, draft: _Draft) -> Suggestion:
-    text, notes = polish(draft.kept, situation.site, situation.language)
-    if text and prints_secret(text):
-        text, notes = "", (*notes, "dropped: it has the shape of a secret")
-    confidence = draft.confidence(len(text))
-    if len(draft.kept) < len(draft.raw):
-        notes = (f"stopped: {draft.cut.reason}", *notes)
-    request = situation.request
-    start, end = request.offset, request.offset
-    if request.selected is not None:
-        start, end = request.selected.start, request.selected.end
-        text = request.selected.text + text if text else ""
-    return Suggestion(
-        text=_line_ends_like(text, situation.text),
-        start=start,
-        end=end,
-        stop_reason=draft.cut.reason,
-        confidence=round(confidence, 4),
-        model=situation.model.name,
-        usage=draft.usage,
-        timings=_timings(situation, draft.timings),
-        explanation=Explanation(
-            context=situation.prompt.uses, prompt=situation.prompt.text, raw=draft.raw, filters=notes
-        ),
-        suggestion_id=uuid.uuid4().hex,
-    )
-
-
-def _nothing(situation: _Situation, reason: str) -> Suggestion:
-    request = situation.request
-    return Suggestion(
-        text="",
-        start=request.offset,
-        end=request.offset,
-        stop_reason="silent",
-        confidence=0.0,
-        model=situation.model.name,
-        usage=_NO_USAGE,
-        timings=_timings(situation, EngineTimings()),
-        explanation=Explanation(context=situation.prompt.uses, filters=(f"not asked: {reason}",)),
-    )
-
-
-def _timings(situation: _Situation, engine: EngineTimings) -> CompletionTimings:
-    total_ms = (time.perf_counter() - situation.started_s) * 1000
-    return CompletionTimings(
-        context_ms=situation.context_ms, prompt_ms=situation.prompt_ms, engine=engine, total_ms=total_ms
-    )
-
-
 def _answered_from_memory(held: Suggestion, started_s: float) -> Suggestion:
     return replace(
         held,
-        usage=_NO_USAGE,
+        usage=NO_USAGE,
         timings=CompletionTimings(total_ms=(time.perf_counter() - started_s) * 1000),
         explanation=replace(held.explanation, filters=("answered: the user typed along the suggestion",)),
     )
 
 
-def _line_ends_like(text: str, document: str) -> str:
-    """The suggestion with the document's own line ends."""
-    return text.replace("\n", "\r\n") if "\r\n" in document else text
+def _with_candidates(suggestion: Suggestion, all_of_them: Sequence[Suggestion]) -> Suggestion:
+    found = tuple(Candidate(one.text, one.confidence) for one in all_of_them)
+    return replace(suggestion, explanation=replace(suggestion.explanation, candidates=found))

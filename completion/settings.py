@@ -15,6 +15,13 @@ class PromptBudget:
     prefix_characters: int = 2000
     suffix_characters: int = 600
 
+    def scaled(self, factor: float) -> PromptBudget:
+        """The same shares of another size."""
+        return PromptBudget(
+            prefix_characters=max(1, round(self.prefix_characters * factor)),
+            suffix_characters=max(1, round(self.suffix_characters * factor)),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompletionSettings:
@@ -29,6 +36,15 @@ class CompletionSettings:
     level: Level = Level.BALANCED
     max_tokens: int = 64
     budget: PromptBudget = field(default_factory=PromptBudget)
+    read_ms: float = 1000.0
+    """Reading a prompt of which the engine knows nothing may take so long: slow models get smaller prompts, fast ones
+    larger, in steps of `budget`."""
+    time_limit_ms: float | None = 5000.0
+    """A suggestion that was not asked for by hand ends after this time with what there is; None: no limit."""
+    look_ahead: bool = True
+    """Complete the state after a suggestion in the background, so that accepting it shows the next at once."""
+    veto: bool = True
+    """Keep the model from attributes, keyword arguments and imports that the index knows not to exist."""
     context: bool = True
     """Show the model what the cursor needs of other files, where the model was trained to read such."""
     trusted: bool = True

@@ -1,27 +1,39 @@
 """Where a suggestion ends: decided from the syntax around the cursor, then checked at each generated token.
 
 The shape is chosen once, before generation. The guard then sees all that was generated so far, and says where to cut
-as soon as that is certain; what would come after the cut is never waited for.
+as soon as that is certain; what would come after the cut is never waited for. Where the file can be parsed
+(`completion.syntax`), a line ends once what was begun at the cursor is closed; elsewhere brackets alone tell.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from completion.api import Level
-from completion.brackets import CLOSERS, unclosed
+from completion.brackets import CLOSERS, unclosed, unopened
 from completion.language import Language
+
+if TYPE_CHECKING:
+    from completion.syntax import Syntax
 
 _MAX_LINES = {Level.QUIET: 1, Level.BALANCED: 12, Level.EAGER: 30}
 _BLOCK_WORDS = ("do", "then", "else", "begin", "of", "where")
 _LONG_PIECE = 12
 _LONGEST_LOOP = 120
+_CLAUSES = ("except", "finally")
 _END_WORDS = ("end", "fi", "done", "esac")
+_LEAST_REPEATED = 3
+"""So many characters of what stands behind the cursor on its line must come before that counts as saying it again."""
+_GOES_ON = (",", "(", "[", "{", "=", "+", "*", "&&", "||", "=>", "->", "\\", ".", "|", "?", "<")
+"""A line that ends so is not a whole one, if what it stands in cannot be parsed either."""
+_LONG_QUOTES = {"python": ('"""', "'''"), "javascript": ("`",), "typescript": ("`",), "typescriptreact": ("`",)}
 
 
 class Shape(Enum):
-    """`LINE`: the rest of the line, and what its open brackets need. `BLOCK`: lines deeper than the one above."""
+    """`LINE`: the rest of the line, and what it opens (brackets, a body). `BLOCK`: lines deeper than the one above."""
 
     LINE = "line"
     BLOCK = "block"
@@ -29,7 +41,7 @@ class Shape(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Keep `generated[:length]`. `reason` is one of: line, block, suffix, blank, lines, loop, eos, tokens."""
+    """Keep `generated[:length]`. `reason` is one of: line, block, suffix, blank, lines, loop, eos, tokens, time."""
 
     length: int
     reason: str
@@ -60,9 +72,12 @@ def survey(text: str, offset: int) -> Site:
     return Site(line=line, opener=opener, rest_of_line=rest, next_line=next_line)
 
 
-def choose_shape(site: Site, language: Language, level: Level) -> Shape:
-    """A block where the syntax opens one (or the dial says eager), else a line. Inside a line: always a line."""
-    if site.rest_of_line.strip() or level is Level.QUIET or language.blocks == "none":
+def choose_shape(site: Site, language: Language, level: Level, *, in_words: bool = False) -> Shape:
+    """A block where the syntax opens one (or the dial says eager), else a line. Inside a line: always a line.
+
+    `in_words`: the cursor stands in a string or a comment, where a colon opens nothing.
+    """
+    if site.rest_of_line.strip() or level is Level.QUIET or language.blocks == "none" or in_words:
         return Shape.LINE
     if _opens_block(site.opener, language) and (not site.line.strip() or site.line == site.opener):
         return Shape.BLOCK
@@ -107,8 +122,18 @@ def before_loop(text: str) -> int | None:
 class StoppingGuard:
     """Sees the generated text grow and says where it ends."""
 
-    def __init__(self, *, site: Site, shape: Shape, language: Language, level: Level) -> None:
+    def __init__(
+        self,
+        *,
+        site: Site,
+        shape: Shape,
+        language: Language,
+        level: Level,
+        syntax: Callable[[], Syntax | None] = lambda: None,
+    ) -> None:
+        """`syntax`: parses the file around the cursor; asked only at line ends, when the engine is at work already."""
         self._site = site
+        self._syntax = syntax
         self._shape = shape
         self._language = language
         self._max_lines = _MAX_LINES[level]
@@ -126,18 +151,20 @@ class StoppingGuard:
                 return cut
         if self._shape is Shape.BLOCK and (cut := self._judge_open_line(lines)):
             return cut
+        if (length := self._before_rest_of_line(lines[0])) is not None:
+            return Cut(length, "suffix")
         length = before_loop(generated)
         return None if length is None else Cut(length, "loop")
 
     def finish(self, generated: str, reason: str) -> Cut:
-        """The cut at the end of generation: an unfinished last line of several goes when tokens ran out."""
+        """The cut at the end of generation: an unfinished last line of several goes when tokens or time ran out."""
         cut = self.check(generated)
         if cut:
             return cut
         lines = generated.split("\n")
-        if reason == "length":
+        if reason in ("length", "time"):
             keep = len(lines) - 1 if len(lines) > 1 else 1
-            return Cut(_length(lines, keep), "tokens")
+            return Cut(_length(lines, keep), "tokens" if reason == "length" else reason)
         last = len(lines) - 1
         return self._judge(lines, last, final=True) or Cut(len(generated), "eos")
 
@@ -147,9 +174,11 @@ class StoppingGuard:
             return Cut(_length(lines, index), "suffix")
         if self._shape is Shape.LINE:
             return None if final else self._judge_line(lines, index)
-        if index > 0 and self._leaves_block(lines[index]):
+        if index > 0 and self._leaves_block(lines[index]) and not self._is_clause(lines, index):
             closes = self._closes_block(lines[index])
             return Cut(_length(lines, index + closes), "block")
+        if (length := self._before_closer(lines, index)) is not None:
+            return Cut(length, "block")
         if index > 1 and not lines[index].strip() and not lines[index - 1].strip():
             return Cut(_length(lines, index - 1), "blank")
         if index + 1 >= self._max_lines:
@@ -157,20 +186,79 @@ class StoppingGuard:
         return None
 
     def _judge_line(self, lines: list[str], index: int) -> Cut | None:
-        """A line ends where it ends, unless brackets that it opened are still open."""
-        if self._max_lines == 1 or not unclosed("\n".join(lines[: index + 1]), self._language.line_comment):
+        """A line ends where it ends, unless it opened what is still open: brackets, a long string, a body."""
+        if self._max_lines == 1 or not self._is_open(lines, index):
             return Cut(_length(lines, index + 1), "line")
         if index + 1 >= self._max_lines:
             return Cut(_length(lines, 1), "lines")
         return None
 
+    def _is_open(self, lines: list[str], index: int) -> bool:
+        """Is something that was begun at the cursor not closed yet? The head of a block becomes a block here."""
+        text = "\n".join(lines[: index + 1])
+        brackets = bool(unclosed(text, self._language.line_comment))
+        syntax = self._syntax() if text.strip() else None
+        if syntax is None or syntax.broken:
+            return brackets
+        if syntax.breaks(text):
+            return brackets or self._goes_on(text, lines[index])
+        if not syntax.lacks_body(text):
+            return False
+        head = lines[index] if index else self._site.line + lines[0]
+        self._shape, self._base_indent = Shape.BLOCK, _indent(head)
+        return True
+
+    def _goes_on(self, text: str, line: str) -> bool:
+        quotes = _LONG_QUOTES.get(self._language.id, ())
+        is_decorator = self._language.id == "python" and line.lstrip().startswith("@")
+        return (
+            is_decorator
+            or line.rstrip().endswith(_GOES_ON)
+            or _opens_block(line, self._language)
+            or any(text.count(quote) % 2 for quote in quotes)
+        )
+
+    def _is_clause(self, lines: list[str], index: int) -> bool:
+        """A `try` is not whole without what follows its block; the line may still be being written."""
+        first = self._site.line + lines[0]
+        head = first if first.strip() else self._site.opener
+        if self._language.id != "python" or "try:" not in (head.strip(), self._site.opener.strip()):
+            return False
+        around = [*lines[1:index], self._site.next_line]
+        if any(line.strip().startswith(_CLAUSES) for line in around):
+            return False
+        line = lines[index].strip()
+        return any(line.startswith(word) or word.startswith(line) for word in _CLAUSES)
+
+    def _before_closer(self, lines: list[str], index: int) -> int | None:
+        """Where a block of brackets that was open at the cursor ends with this line: with its closer, or before it."""
+        text = "\n".join(lines[: index + 1])
+        if self._language.blocks != "brace" or not unopened(text, self._language.line_comment):
+            return None
+        syntax = self._syntax()
+        if syntax is None:
+            return None
+        before = "\n".join(lines[:index])
+        # Where the closer stands behind the cursor already, a second one cannot be parsed.
+        return len(text) if syntax.errors(text) < syntax.errors(before) or not before.strip() else len(before)
+
     def _judge_open_line(self, lines: list[str]) -> Cut | None:
         """A line that is still being written already leaves the block when its first character stands too far left."""
         index = len(lines) - 1
         line = lines[index]
-        if index == 0 or not line.strip() or not self._leaves_block(line) or self._closes_block(line):
+        if index == 0 or not line.strip() or not self._leaves_block(line):
+            return None
+        if self._closes_block(line) or self._is_clause(lines, index):
             return None
         return Cut(_length(lines, index), "block")
+
+    def _before_rest_of_line(self, line: str) -> int | None:
+        """Where the text begins to say what stands behind the cursor on its line."""
+        rest = self._site.rest_of_line.strip()
+        if len(rest) < _LEAST_REPEATED or not any(char.isalnum() for char in rest):
+            return None
+        found = line.find(rest)
+        return found if found >= 0 else None
 
     def _leaves_block(self, line: str) -> bool:
         return bool(line.strip()) and _indent(line) <= self._base_indent

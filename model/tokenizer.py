@@ -50,7 +50,7 @@ def sentencepiece_piece(token: str) -> bytes:
     return token.replace("▁", " ").encode()
 
 
-_BARE_AFTER = frozenset({"[SUFFIX]", "▁<SUF>"})
+_BARE_AFTER = frozenset({"[SUFFIX]", "▁<SUF>", "▁<MID>"})
 """Behind these a SentencePiece text gets no blank before it (mistral-common's and CodeLlama's FIM encoding)."""
 
 

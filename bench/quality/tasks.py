@@ -72,16 +72,17 @@ def _editor_form(row: dict[str, str]) -> Task:
 
 def held_out(folder: Path, *, counts: dict[CutKind, int], seed: int) -> list[Task]:
     """Holes in the held-out packages under `folder` (as `fetch_all` leaves them): `counts` for each language."""
-    files = list(_files(folder))
+    known = list(files(folder))
     tasks: list[Task] = []
-    for language in sorted({file.language for file in files}):
-        own = [file for file in files if file.language == language]
+    for language in sorted({file.language for file in known}):
+        own = [file for file in known if file.language == language]
         for kind, count in counts.items():
             tasks += _cut(own, kind, count, random.Random(f"{seed}/{language}/{kind}"))
     return tasks
 
 
-def _files(folder: Path) -> Iterator[SourceFile]:
+def files(folder: Path) -> Iterator[SourceFile]:
+    """The source files of the held-out packages that ask something."""
     for ecosystem in ("pypi", "npm"):
         for package in corpus.read_archives(folder / ecosystem):
             for path, text in package.files:

@@ -74,5 +74,5 @@ async def test_fires_inside_a_word() -> None:
 
 async def test_unsure_guesses_are_shown() -> None:
     text, offset = at_cursor("x = ‸")
-    completer = EngineCompleter(FakeEngine("guess", logprob=-3.0))
+    completer = EngineCompleter(FakeEngine("guess", logprob=-9.0))
     assert await completer.complete(CompletionRequest(text=text, offset=offset)) == []

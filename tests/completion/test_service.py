@@ -99,7 +99,7 @@ async def test_invoked_offers_distinct_alternatives() -> None:
 
 @pytest.mark.parametrize(
     ("level", "logprob", "shown"),
-    [(Level.QUIET, -1.0, 0), (Level.QUIET, -0.1, 1), (Level.BALANCED, -2.0, 0), (Level.EAGER, -9.0, 1)],
+    [(Level.QUIET, -2.0, 0), (Level.QUIET, -0.001, 1), (Level.BALANCED, -9.0, 0), (Level.BALANCED, -0.2, 1)],
 )
 async def test_the_dial_hides_what_is_unsure(level: Level, logprob: float, shown: int) -> None:
     completer = EngineCompleter(FakeEngine("value", logprob=logprob), CompletionSettings(level=level))
@@ -173,7 +173,7 @@ async def test_a_completion_with_the_shape_of_a_secret_is_dropped() -> None:
 
 
 async def test_the_level_can_change_while_running() -> None:
-    completer = EngineCompleter(FakeEngine("a = 1\n    b = 2\n"))
+    completer = EngineCompleter(FakeEngine("a = 1\n    b = 2\n", logprob=-0.001))
     completer.set_level(Level.QUIET)
     (suggestion,) = await completer.complete(request_at("def f():\n    ‸"))
     assert suggestion.text == "a = 1"
@@ -204,11 +204,12 @@ async def test_confidence_counts_the_tokens_of_what_is_kept_however_they_come(si
     (suggestion,) = await EngineCompleter(engine).attempt(request_at("‸"))
     assert suggestion.text == "a = b(1)"
     # a, =, b, (, 1, ) are the six first tokens; what comes behind them in the same chunk does not count.
-    assert suggestion.confidence == pytest.approx(exp(-sum(range(1, 7)) / 10 / 6), abs=1e-4)
+    assert suggestion.explanation.signals["joint"] == pytest.approx(-sum(range(1, 7)) / 10)
+    assert suggestion.explanation.signals["probability"] == pytest.approx(exp(-sum(range(1, 7)) / 10))
 
 
 async def test_the_last_attempt_is_remembered_even_when_it_was_not_shown() -> None:
-    completer = EngineCompleter(FakeEngine("guess", logprob=-3.0))
+    completer = EngineCompleter(FakeEngine("guess", logprob=-9.0))
     assert completer.last_attempt("a.py") is None
     assert await completer.complete(request_at("x = ‸")) == []
     attempt = completer.last_attempt("a.py")

@@ -1,0 +1,154 @@
+"""Fits the confidence of suggestions: how likely is one with these signals to be what the author wrote?
+
+Asks the embedded model at cursors of a training corpus (never of the packages that are kept for evaluation), notes the
+signals of each suggestion and whether it is right, and fits a logistic function, whose constants it writes to
+`completion/confidence.json`.
+
+    python -m bench.quality.calibrate CORPUS/files.jsonl [--count 1500]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench import results
+from bench.quality.positions import Position, corpus_positions
+from completion import confidence
+from completion.api import CompletionRequest
+from completion.service import EngineCompleter
+from completion.settings import CompletionSettings
+from model.api import Engine
+from model.hub import DEFAULT_MODEL, pull
+from model.local import LocalEngine
+from model.train.start import shipped_adapter
+
+SEED = 11
+_RIDGE = 1.0
+_ROUNDS = 50
+_THRESHOLDS = {"quiet": 0.5, "balanced": 0.2, "eager": 0.05}
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A suggestion's signals, and whether it was right."""
+
+    signals: dict[str, float]
+    right: bool
+
+
+async def observe(engine: Engine, positions: list[Position]) -> list[Observation]:
+    """What is suggested at each position, as far as anything is."""
+    settings = CompletionSettings(look_ahead=False, time_limit_ms=None, context=False)
+    found: list[Observation] = []
+    for position in positions:
+        completer = EngineCompleter(engine, settings)
+        request = CompletionRequest(text=position.text, offset=position.offset, path=position.path)
+        (suggestion,) = await completer.attempt(request)
+        if suggestion.text and suggestion.explanation.signals:
+            found.append(Observation(dict(suggestion.explanation.signals), position.right(suggestion.text)))
+    return found
+
+
+def fit(observations: list[Observation]) -> tuple[float, dict[str, float]]:
+    """Bias and weights of the ridge-regularised logistic regression, by Newton's method on standardized signals."""
+    names = list(observations[0].signals)
+    raw = np.array([[one.signals[name] for name in names] for one in observations])
+    mean, spread = raw.mean(0), raw.std(0)
+    spread[spread == 0] = 1.0
+    design = np.hstack([np.ones((len(raw), 1)), (raw - mean) / spread])
+    target = np.array([float(one.right) for one in observations])
+    penalty = np.full(design.shape[1], _RIDGE)
+    penalty[0] = 0.0
+    weights: Vector = np.zeros(design.shape[1])
+    for _ in range(_ROUNDS):
+        guess = 1 / (1 + np.exp(-design @ weights))
+        gradient = design.T @ (guess - target) + penalty * weights
+        curvature = (design.T * (guess * (1 - guess))) @ design + np.diag(penalty)
+        weights -= np.linalg.solve(curvature, gradient)
+    plain = weights[1:] / spread
+    bias = float(weights[0] - plain @ mean)
+    return bias, {name: float(value) for name, value in zip(names, plain, strict=True)}
+
+
+def expected_error(probabilities: list[float], right: list[bool], *, bins: int = 10) -> float:
+    """Expected calibration error over bins of equal width."""
+    error = 0.0
+    for number in range(bins):
+        inside = [
+            (value, hit)
+            for value, hit in zip(probabilities, right, strict=True)
+            if min(bins - 1, int(value * bins)) == number
+        ]
+        if inside:
+            error += abs(sum(value for value, _ in inside) - sum(hit for _, hit in inside))
+    return error / max(1, len(probabilities))
+
+
+def report(observations: list[Observation], *, source: dict[str, Any]) -> dict[str, Any]:
+    """The file's content: constants of all observations, and the error on a fifth that was fitted without."""
+    kept = observations[::5]
+    others = [one for number, one in enumerate(observations) if number % 5]
+    bias, weights = fit(others)
+    trial = confidence.Calibration(bias, weights, {})
+    guesses = [trial.probability(one.signals) for one in kept]
+    bias, weights = fit(observations)
+    return {
+        "bias": round(bias, 5),
+        "weights": {name: round(value, 5) for name, value in weights.items()},
+        "thresholds": _THRESHOLDS,
+        "fitted": source
+        | {
+            "command": "python -m bench.quality.calibrate CORPUS",
+            "date": datetime.now(UTC).date().isoformat(),
+            "suggestions": len(observations),
+            "right": round(sum(one.right for one in observations) / len(observations), 4),
+            "expected_error_on_a_fifth": round(expected_error(guesses, [one.right for one in kept]), 4),
+            "ridge": _RIDGE,
+        },
+    }
+
+
+def main() -> None:
+    """Parse, ask, fit, write."""
+    parser = argparse.ArgumentParser(prog="python -m bench.quality.calibrate", description=__doc__)
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("--count", type=int, default=1500)
+    parser.add_argument("--out", type=Path, default=Path(confidence.__file__).with_name("confidence.json"))
+    parser.add_argument("--rows", type=Path, help="also keep the observations here, as JSON lines")
+    arguments = parser.parse_args()
+    positions = corpus_positions(arguments.corpus, count=arguments.count, seed=SEED)
+    adapter = shipped_adapter(DEFAULT_MODEL)
+    engine = LocalEngine.load(pull(DEFAULT_MODEL), adapter=adapter, threads=1)
+    observations = asyncio.run(_ask(engine, positions))
+    if arguments.rows:
+        lines = [json.dumps({"signals": one.signals, "right": one.right}) + "\n" for one in observations]
+        arguments.rows.write_text("".join(lines), encoding="utf-8")
+    source = {
+        "positions": len(positions),
+        "seed": SEED,
+        "adapter_sha256": None if adapter is None else results.sha256(adapter),
+    }
+    arguments.out.write_text(json.dumps(report(observations, source=source), indent=2) + "\n", encoding="utf-8")
+    print(arguments.out.read_text(encoding="utf-8"))
+
+
+async def _ask(engine: LocalEngine, positions: list[Position]) -> list[Observation]:
+    try:
+        return await observe(engine, positions)
+    finally:
+        await engine.aclose()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""Suggestions that still hold: what the user types along one, and comes back to, is answered without the engine.
+
+The key is a hash of what the model was shown of the file: the text before and behind the cursor, as far as a prompt's
+window reaches. So an edit far away does not cost a suggestion, and a suggestion moves with its lines. Where nothing
+was worth saying, that is remembered too.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+
+from completion.api import CompletionRequest, Suggestion
+
+_KEPT_PER_DOCUMENT = 32
+_KEPT_DOCUMENTS = 64
+_BEFORE_CHARACTERS = 2000
+_BEHIND_CHARACTERS = 600
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    before: bytes
+    behind: bytes
+    suggestion: Suggestion
+
+
+class SuggestionCache:
+    """The last few suggestions of each document, by the text around the cursor that each was made for."""
+
+    def __init__(self) -> None:
+        self._entries: OrderedDict[str, list[_Entry]] = OrderedDict()
+
+    def remember(self, request: CompletionRequest, suggestion: Suggestion) -> None:
+        """Keep a suggestion that inserts at the cursor, or that nothing is to be inserted there."""
+        if not suggestion.start == suggestion.end == request.offset:
+            return
+        entry = _Entry(_before(request.text, request.offset), _behind(request.text, request.offset), suggestion)
+        kept = self._entries.pop(request.path, [])
+        kept = [one for one in kept if (one.before, one.behind) != (entry.before, entry.behind)]
+        self._entries[request.path] = [*kept, entry][-_KEPT_PER_DOCUMENT:]
+        while len(self._entries) > _KEPT_DOCUMENTS:
+            self._entries.popitem(last=False)
+
+    def advance(self, request: CompletionRequest) -> Suggestion | None:
+        """What is left of a remembered suggestion after the user typed along it (or went back), newest first."""
+        entries = self._entries.get(request.path)
+        if not entries:
+            return None
+        text, offset = request.text, request.offset
+        behind = _behind(text, offset)
+        hashes: dict[int, bytes] = {}
+        for entry in reversed(entries):
+            if entry.behind != behind:
+                continue
+            said = entry.suggestion.text
+            for typed in range(min(len(said), offset + 1)) if said else (0,):
+                if typed and not text.startswith(said[:typed], offset - typed):
+                    continue
+                if typed not in hashes:
+                    hashes[typed] = _before(text, offset - typed)
+                if hashes[typed] == entry.before:
+                    return replace(entry.suggestion, text=said[typed:], start=offset, end=offset)
+        return None
+
+    def forget(self, path: str) -> None:
+        """Drop a document's suggestions."""
+        self._entries.pop(path, None)
+
+    def clear(self) -> None:
+        """Drop all, since they would be others now."""
+        self._entries.clear()
+
+
+def _before(text: str, offset: int) -> bytes:
+    """A hash of what stands before an offset."""
+    return _digest(text[max(0, offset - _BEFORE_CHARACTERS) : offset])
+
+
+def _behind(text: str, offset: int) -> bytes:
+    return _digest(text[offset : offset + _BEHIND_CHARACTERS])
+
+
+def _digest(text: str) -> bytes:
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
