@@ -36,7 +36,8 @@ class Priority(IntEnum):
 
 
 class GrammarKind(StrEnum):
-    """How a grammar is written: a JSON schema, a regular expression (Rust's, no look-around), or Lark (llguidance's)."""
+    """How a grammar is written: as a JSON schema, a regular expression (Rust's, without look-around), or in
+    llguidance's Lark."""
 
     JSON_SCHEMA = "json_schema"
     REGEX = "regex"

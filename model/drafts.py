@@ -108,6 +108,10 @@ class Drafter:
             self._costs.fade()
         return proposed[:length]
 
+    def follow(self, tokens: list[int]) -> None:
+        """The text went on by tokens that nothing was to be learnt from."""
+        self._lookup.extend(tokens)
+
     def took(self, tokens: list[int], *, drafted: int) -> None:
         """The text went on by `tokens`, all but the last of which had been drafted; `drafted` were checked."""
         self._lookup.extend(tokens)

@@ -19,9 +19,12 @@ FEW_CANDIDATES = 128
 
 
 class Head(Protocol):
-    """Logits float32 [M, V] of hidden states [M, D]. The `candidates` likeliest of each are exact."""
+    """Logits float32 [M, V] of hidden states [M, D]. The `candidates` likeliest of each are exact.
 
-    def __call__(self, hidden: Tensor, *, candidates: int = CANDIDATES) -> Tensor: ...
+    With `allowed` [V], true for those that may be chosen, they are the likeliest of these.
+    """
+
+    def __call__(self, hidden: Tensor, *, candidates: int = CANDIDATES, allowed: Tensor | None = None) -> Tensor: ...
 
 
 class ExactHead:
@@ -31,7 +34,7 @@ class ExactHead:
         self._linear = PlainLinear(weight)
 
     @torch.inference_mode()
-    def __call__(self, hidden: Tensor, *, candidates: int = CANDIDATES) -> Tensor:
+    def __call__(self, hidden: Tensor, *, candidates: int = CANDIDATES, allowed: Tensor | None = None) -> Tensor:
         return self._linear(hidden).float()
 
 
@@ -47,11 +50,12 @@ class ScreenedHead:
         self.weight = weight
 
     @torch.inference_mode()
-    def __call__(self, hidden: Tensor, *, candidates: int = CANDIDATES) -> Tensor:
+    def __call__(self, hidden: Tensor, *, candidates: int = CANDIDATES, allowed: Tensor | None = None) -> Tensor:
         logits = self._packed(hidden).float()
         candidates = min(candidates, logits.shape[1])
         for row, state in zip(logits, hidden, strict=True):
-            likely = torch.topk(row, candidates, sorted=False).indices
+            within = row if allowed is None else row.masked_fill(~allowed, -torch.inf)
+            likely = torch.topk(within, candidates, sorted=False).indices
             # `index_select` is eight times as fast as indexing here.
             row[likely] = torch.mv(self.weight.index_select(0, likely).float(), state)
         return logits

@@ -19,6 +19,7 @@ from model.cached_decoder import Loaded
 from model.chat import Message
 from model.chat_template import ChatTemplate
 from model.checkpoint.chat import read_chat_template
+from model.constraint import Constraint, Constraints
 from model.errors import EngineError, EngineUnavailableError, RequestError, UsageError
 from model.fim import FORMATS, detect
 from model.load import pick_dtype, pick_quantize
@@ -81,6 +82,7 @@ class LocalEngine:
         self._template: ChatTemplate | None = None
         self._end_ids = tokenizer.end_ids | _family_ends(family, tokenizer)
         budget_bytes = _cache_budget_bytes() if cache_bytes is None else cache_bytes
+        self._constraints = Constraints(tokenizer, self._end_ids)
         prefixes = PrefixCache(served.decoder.kv_shape, budget_bytes=budget_bytes, slots=_SLOTS)
         self._runner = Runner(
             served.decoder, served.head, prefixes, chunk_tokens=chunk_tokens, drafts=drafts and served.rows_agree
@@ -168,8 +170,10 @@ class LocalEngine:
                 loop.call_soon_threadsafe(arrived.put_nowait, item)
             except RuntimeError:  # the loop was closed with the request under way: nobody reads on
                 sequence.cancelled = True
+        grammar = request.sampling.grammar
+        constraint = None if grammar is None else await asyncio.to_thread(self._constraints.start, grammar)
 
-        sequence = self._admit(request, prompt, sink)
+        sequence = self._admit(request, prompt, sink, constraint)
         try:
             while True:
                 item = await arrived.get()
@@ -189,7 +193,11 @@ class LocalEngine:
         await asyncio.to_thread(self._worker.join)
 
     def _admit(
-        self, request: GenerateRequest, prompt: list[int], sink: Callable[[Chunk | EngineError], None]
+        self,
+        request: GenerateRequest,
+        prompt: list[int],
+        sink: Callable[[Chunk | EngineError], None],
+        constraint: Constraint | None,
     ) -> Sequence:
         prompt = prompt or self._start()
         context = self._info.context_tokens
@@ -213,6 +221,7 @@ class LocalEngine:
             self._wake.notify()
         return sequence
 
+            constraint=constraint,
     def _start(self) -> list[int]:
         """What an empty prompt becomes: the token that stands between documents."""
         if not self._tokenizer.end_ids:
@@ -250,6 +259,9 @@ class LocalEngine:
             sequence.fail(failure)
             self._forget(sequence)
 
+        except RequestError as error:  # a grammar that could not be followed to its end
+            sequence.fail(error)
+            self._forget(sequence)
     def _postprocess(self, sequence: Sequence, choices: list[Choice]) -> None:
         if choices:
             sequence.accept(choices)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 
+import torch
+from torch import Tensor
+
 from model.cached_decoder import ServesTokens
 from model.drafts import Drafter, StepCosts
 from model.few_tokens import FEW_TOKENS
@@ -14,13 +17,16 @@ from model.sequence import Sequence
 
 CHUNK_TOKENS = 128
 """A prompt is computed in such pieces: others may overtake, and cancellation takes effect, between them."""
+_FORCED_PIECES = 8
+"""A step computes so many pieces of what a grammar forces before it lets others go on."""
 
 
 class Runner:
     """Runs the model over a sequence's pending tokens and chooses the next ones. `steps` counts the runs.
 
     With `drafts`, guessed tokens are computed along with the pending one under greedy decoding, and kept as far as
-    they are what would have been chosen anyway. `drafted` and `accepted` count them.
+    they are what would have been chosen anyway. `drafted` and `accepted` count them. What a grammar forces is not
+    chosen: `forced` counts those tokens.
     """
 
     def __init__(
@@ -39,7 +45,7 @@ class Runner:
         self._chunk_tokens = chunk_tokens
         self._drafts = drafts
         self._costs = costs or StepCosts()
-        self.steps = self.drafted = self.accepted = 0
+        self.steps = self.drafted = self.accepted = self.forced = 0
 
     def run(self, sequence: Sequence) -> list[Choice]:
         """Compute up to a chunk of what is pending; the next tokens when nothing is left, else none."""
@@ -71,30 +77,65 @@ class Runner:
         hidden = self._decoder.forward(chunk, sequence.cache)
         if len(chunk) < len(pending):
             return []
-        return [sequence.sampler.choose(self._head(hidden, candidates=_candidates(sequence))[0])]
+        return self._force(sequence) or [*self._choose(sequence, hidden, []), *self._force(sequence)]
 
     def _decode(self, sequence: Sequence, pending: list[int]) -> list[Choice]:
-        """The next token, and after it as many as were drafted right."""
+        """The next token, and after it as many as were drafted right, and what a grammar then forces."""
         cache = sequence.cache
         assert cache is not None
         began = time.perf_counter()
+        forced = len(pending) > 1
+        for _ in range(_FORCED_PIECES):  # whose bits are those of one token after another
+            if len(pending) <= FEW_TOKENS:
+                break
+            self._decoder.forward(pending[:FEW_TOKENS], cache)
+            pending = pending[FEW_TOKENS:]
+        else:
+            return []  # others' turn
         held = len(cache.tokens)
         draft = self._draft(sequence, room=min(FEW_TOKENS, self._decoder.config.context_tokens - held) - len(pending))
         hidden = self._decoder.forward(pending + draft, cache, last_only=False)
-        logits = self._head(hidden[len(pending) - 1 :], candidates=_candidates(sequence))
-        choices: list[Choice] = []
-        for row, guess in zip(logits, [*draft, None], strict=True):
-            choices.append(sequence.sampler.choose(row))
-            if choices[-1].token_id != guess:
-                break
+        choices = self._choose(sequence, hidden[len(pending) - 1 :], draft)
         right = len(choices) - 1
         cache.truncate(held + len(pending) + right)
         if sequence.drafter is not None:
             sequence.drafter.took([choice.token_id for choice in choices], drafted=len(draft))
         self.drafted += len(draft)
         self.accepted += right
-        self._costs.record(len(pending) + len(draft), (time.perf_counter() - began) * 1e3)
+        if not forced:
+            self._costs.record(1 + len(draft), (time.perf_counter() - began) * 1e3)
+        return choices + self._force(sequence)
+
+    def _choose(self, sequence: Sequence, hidden: Tensor, draft: list[int]) -> list[Choice]:
+        """Tokens by hidden states [1 + len(draft), D], up to and with the first that is not as drafted."""
+        candidates = _candidates(sequence)
+        choices: list[Choice] = []
+        constraint = sequence.constraint
+        # What is allowed in a row shows only when those before it are chosen.
+        rows = self._head(hidden, candidates=candidates) if constraint is None else hidden
+        for row, guess in zip(rows, [*draft, None], strict=True):
+            if constraint is None:
+                choices.append(sequence.sampler.choose(row))
+            else:
+                allowed = _mask(constraint.allowed(), self._decoder.config.vocabulary)
+                logits = self._head(row[None], candidates=candidates, allowed=allowed)[0]
+                choices.append(sequence.sampler.choose(logits, allowed))
+                constraint.advance(choices[-1].token_id)
+            if choices[-1].token_id != guess or (constraint is not None and constraint.ended):
+                break
         return choices
+
+    def _force(self, sequence: Sequence) -> list[Choice]:
+        """Tokens that the grammar leaves no choice about; where log-probabilities are wanted, each is computed."""
+        if sequence.constraint is None or sequence.request.sampling.logprobs is not None:
+            return []
+        tokens = sequence.constraint.forced()
+        for token in tokens:
+            sequence.constraint.advance(token)
+        if sequence.drafter is not None:
+            sequence.drafter.follow(list(tokens))
+        self.forced += len(tokens)
+        return [Choice(token) for token in tokens]
 
     def _draft(self, sequence: Sequence, *, room: int) -> list[int]:
         most = min(room, sequence.tokens_left - 1)
@@ -102,10 +143,19 @@ class Runner:
             return []
         if sequence.drafter is None:
             sequence.drafter = Drafter(sequence.prompt + sequence.generated, self._costs)
-        return sequence.drafter.draft(most)
+        draft = sequence.drafter.draft(most)
+        return draft if sequence.constraint is None else draft[: sequence.constraint.valid(draft)]
 
 
 def _candidates(sequence: Sequence) -> int:
     """A greedy choice needs fewer exact logits than a distribution or its rivals."""
     few = sequence.sampler.greedy and not sequence.request.sampling.logprobs
     return FEW_CANDIDATES if few else CANDIDATES
+
+
+def _mask(allowed: bytes, vocabulary: int) -> Tensor:
+    """Bool [V] of one byte a token; rows of the embedding that pad it are no tokens."""
+    mask = torch.zeros(vocabulary, dtype=torch.bool)
+    known = torch.frombuffer(bytearray(allowed), dtype=torch.uint8)[:vocabulary]
+    mask[: len(known)] = known.bool()
+    return mask

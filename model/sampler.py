@@ -45,12 +45,14 @@ class Sampler:
         return self._generator is None
 
     @torch.inference_mode()
-    def choose(self, logits: Tensor) -> Choice:
-        """A token for logits, float32 [V]. Among equal greatest ones greedy takes the first."""
+    def choose(self, logits: Tensor, allowed: Tensor | None = None) -> Choice:
+        """A token for logits, float32 [V]; with `allowed`, bool [V], one of those. Among equal greatest ones greedy
+        takes the first. Log-probabilities are the model's, whatever is allowed."""
+        open_logits = logits if allowed is None else logits.masked_fill(~allowed, -torch.inf)
         if self._generator is None:
-            token_id = int(logits.argmax())
+            token_id = int(open_logits.argmax())
         else:
-            token_id = _draw(logits / self._params.temperature, self._params, self._generator)
+            token_id = _draw(open_logits / self._params.temperature, self._params, self._generator)
         if self._params.logprobs is None:
             return Choice(token_id)
         total = torch.logsumexp(logits, 0)

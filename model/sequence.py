@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from model.api import Chunk, EngineTimings, FinishReason, GenerateRequest, TokenLogprob, Usage
+from model.constraint import Constraint
 from model.detokenizer import Detokenizer
 from model.drafts import Drafter
 from model.errors import EngineError
@@ -40,6 +41,7 @@ class Sequence:
         end_ids: frozenset[int],
         max_tokens: int,
         sink: Sink,
+        constraint: Constraint | None = None,
     ) -> None:
         self.request = request
         self.prompt = prompt
@@ -48,14 +50,16 @@ class Sequence:
         self.cached_tokens = 0
         self.sampler = Sampler(request.sampling)
         self.drafter: Drafter | None = None
+        self.constraint = constraint
         self.cancelled = False
         self.finish_reason: FinishReason | None = None
         self.clock = Clock()
         self._tokenizer = tokenizer
-        self._end_ids = frozenset() if request.sampling.ignore_eos else end_ids
+        # A grammar says itself where the text may end.
+        self._end_ids = frozenset() if request.sampling.ignore_eos and constraint is None else end_ids
         self._max_tokens = max_tokens
         self._sink = sink
-        self._detokenizer = Detokenizer(tokenizer)
+        self._detokenizer = Detokenizer(tokenizer, with_control=request.sampling.control_text)
         self._guard = StopGuard(request.sampling.stop)
 
     def pending(self) -> list[int]:
@@ -90,6 +94,9 @@ class Sequence:
             if self.tokens_left <= 0:
                 self._end(FinishReason.LENGTH, text + self._rest(), tuple(logprobs))
                 return
+        if self.constraint is not None and self.constraint.ended:
+            self._end(FinishReason.STOP, text + self._rest(), tuple(logprobs))
+            return
         self._sink(Chunk(text=text, logprobs=tuple(logprobs), usage=self._usage(), timings=self._timings()))
 
     def _rest(self) -> str:
