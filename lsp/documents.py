@@ -48,7 +48,7 @@ class Documents:
         self._roots: list[str] = []
 
     def open(self, uri: str, *, language_id: str, version: int, text: str) -> Document:
-        path, root = self._locate(uri)
+        path, root = self.locate(uri)
         buffer = Buffer(text, version=version, encoding=self.encoding)
         document = Document(uri=uri, language_id=language_id, buffer=buffer, path=path, root=root)
         self._open[uri] = document
@@ -77,9 +77,9 @@ class Documents:
         new = [path for uri in added if (path := file_path(uri)) is not None]
         self._roots = list(dict.fromkeys([root for root in self._roots if root not in gone] + new))
         for document in self._open.values():
-            document.path, document.root = self._locate(document.uri)
+            document.path, document.root = self.locate(document.uri)
 
-    def _locate(self, uri: str) -> tuple[str, str | None]:
+    def locate(self, uri: str) -> tuple[str, str | None]:
         """The path to show for a URI, and the deepest root that holds it."""
         path = file_path(uri)
         if path is None:

@@ -22,6 +22,10 @@ DID_PARTIALLY_ACCEPT = "textDocument/didPartiallyAcceptCompletion"
 DID_FOCUS = "textDocument/didFocus"
 """Named and shaped as Copilot's server has them, since editors know those."""
 
+_ANY_FILE = types.FileOperationRegistrationOptions(
+    filters=[types.FileOperationFilter(pattern=types.FileOperationPattern(glob="**/*"), scheme="file")]
+)
+
 
 def build(connect: Connect) -> Server:
     """A server that serves one editor, with the completer that `connect` makes once the settings are known.
@@ -32,6 +36,7 @@ def build(connect: Connect) -> Server:
     server = Server(connect)
     _add_lifecycle(server)
     _add_documents(server)
+    _add_files(server)
     _add_suggestions(server)
     _add_explanations(server)
     _add_reports(server)
@@ -112,6 +117,27 @@ def _add_documents(server: Server) -> None:
         document = host.documents.get(uri) if isinstance(uri, str) else None
         if document is not None:
             host.opened(document)
+
+
+def _add_files(server: Server) -> None:
+    """What happens to files that are not open: the editor may see what the system does not let us watch."""
+    host = server.host
+
+    @server.feature(types.WORKSPACE_DID_CHANGE_WATCHED_FILES)
+    def did_change_watched_files(params: types.DidChangeWatchedFilesParams) -> None:
+        host.files_changed(event.uri for event in params.changes)
+
+    @server.feature(types.WORKSPACE_DID_CREATE_FILES, _ANY_FILE)
+    def did_create_files(params: types.CreateFilesParams) -> None:
+        host.files_changed(file.uri for file in params.files)
+
+    @server.feature(types.WORKSPACE_DID_RENAME_FILES, _ANY_FILE)
+    def did_rename_files(params: types.RenameFilesParams) -> None:
+        host.files_changed(uri for file in params.files for uri in (file.old_uri, file.new_uri))
+
+    @server.feature(types.WORKSPACE_DID_DELETE_FILES, _ANY_FILE)
+    def did_delete_files(params: types.DeleteFilesParams) -> None:
+        host.files_changed(file.uri for file in params.files)
 
 
 def _add_suggestions(server: Server) -> None:

@@ -115,6 +115,7 @@ class Server(LanguageServer):
     async def start(self) -> None:
         """After `initialized`: read the settings, and start with them."""
         self._register_configuration()
+        self._register_watching()
         pulling = self.in_background(self.pull_settings())
         await asyncio.wait({pulling}, timeout=_CONFIGURATION_WAIT_S)
         if not pulling.done():
@@ -144,6 +145,13 @@ class Server(LanguageServer):
         if self.client_can("workspace", "did_change_configuration", "dynamic_registration"):
             options = types.DidChangeConfigurationRegistrationOptions(section=SECTION)
             self._register("tersely-settings", types.WORKSPACE_DID_CHANGE_CONFIGURATION, options)
+
+    def _register_watching(self) -> None:
+        """Have the editor tell of changes on disk: it may watch folders (remote ones) that this system cannot."""
+        if self.client_can("workspace", "did_change_watched_files", "dynamic_registration"):
+            everything = types.FileSystemWatcher(glob_pattern="**/*")
+            options = types.DidChangeWatchedFilesRegistrationOptions(watchers=[everything])
+            self._register("tersely-files", types.WORKSPACE_DID_CHANGE_WATCHED_FILES, options)
 
     def _offer_menu(self, settings: Settings) -> None:
         """Register or unregister the menu where the editor can be told; else a change holds after a restart."""

@@ -57,18 +57,25 @@ class Indexer:
             self._store.settle()
 
     def refresh(self, paths: Iterable[str]) -> int:
-        """Look at these files alone (relative, with `/`); returns how many were indexed or forgotten."""
-        known = self._store.known_of(list(paths))
+        """Look at these files and folders alone (relative, with `/`); returns how many were indexed or forgotten."""
+        known = self._store.known_of([inner for path in paths for inner in self._files(path)])
         entries, gone = [], []
         for path, stamp in known.items():
             found = self.scanner.look(path)
             if found is None:
-                gone.append(path)
+                gone += [path] if stamp is not None else []
             elif (entry := self._read(found, stamp)) is not None:
                 entries.append(entry)
         self._store.put(entries)
         self._store.remove(gone)
         return len(entries) + len(gone)
+
+    def _files(self, path: str) -> Iterator[str]:
+        """The path itself; of what is or was a folder, all that is or was in it."""
+        yield path
+        yield from self._store.paths_below(path)
+        if (self.scanner.root / path).is_dir() and not self.scanner.ignores(f"{path}/_"):
+            yield from (found.path for found in self.scanner.walk(path))
 
     def _read(self, found: Found, known: Stamp | None) -> Entry | None:
         """The file, read; None where the index is true already, or the file is not to be indexed."""

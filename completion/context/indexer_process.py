@@ -41,12 +41,12 @@ class IndexerProcess:
         self._reader = threading.Thread(target=self._read, name="tersely-index", daemon=True)
         self._reader.start()
 
-    def changed(self, paths: Sequence[str]) -> None:
-        """Have these files looked at now."""
+    def changed(self, paths: Sequence[str] | None) -> None:
+        """Have these files and folders looked at now; None: everything."""
         stream = self._process.stdin
         assert stream is not None
         with contextlib.suppress(OSError, ValueError):  # it is gone, and the index as old as it is
-            stream.write(json.dumps({"changed": list(paths)}) + "\n")
+            stream.write(json.dumps({"changed": None if paths is None else list(paths)}) + "\n")
             stream.flush()
 
     def close(self) -> None:

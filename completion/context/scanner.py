@@ -70,12 +70,13 @@ class Scanner:
         """Read the ignore files anew from now on."""
         self._specs.clear()
 
-    def walk(self) -> Iterator[Found]:
+    def walk(self, below: str = "") -> Iterator[Found]:
         """Every file that may be read, folder by folder in the order of names. What vanishes meanwhile is passed over.
 
+        `below`: of this folder alone, which must not be one that is kept out.
         A repository inside the root is part of it, with its own ignore files; those above do not hold there less.
         """
-        waiting = [""]
+        waiting = [below]
         while waiting:
             folder = waiting.pop()
             try:

@@ -190,6 +190,18 @@ class Store:
         row = self._db.execute("SELECT text FROM files WHERE path = ?", (path,)).fetchone()
         return _unpack(row[0]) if row else None
 
+    def paths_below(self, folder: str) -> list[str]:
+        """Indexed files in a folder, however deep."""
+        rows = self._db.execute("SELECT path FROM files WHERE path >= ? AND path < ?", (f"{folder}/", f"{folder}0"))
+        return [path for (path,) in rows]
+
+    def paths_in_folders(self, name: str) -> list[str]:
+        """Files that lie directly in a folder of this name, in the order of paths. Reads all paths."""
+        rows = self._db.execute(
+            "SELECT path FROM files WHERE ('/' || path) GLOB ? ORDER BY path", (f"*/{_literal(name)}/*",)
+        )
+        return [path for (path,) in rows if path.split("/")[-2] == name]
+
     def paths_with_stem(self, stem: str) -> list[str]:
         """Files whose name without its ending is `stem`; a package's own file has its folder's name."""
         return [path for (path,) in self._db.execute("SELECT path FROM files WHERE stem = ? LIMIT 200", (stem,))]
@@ -285,6 +297,11 @@ def is_sound(file: Path) -> bool:
 def _word_rows(file: int, text: str) -> list[tuple[int, str]]:
     last = 1 << _CHUNK_BITS
     return [((file << _CHUNK_BITS) | number, spaced(body)) for number, body in chunks(text) if number < last]
+
+
+def _literal(text: str) -> str:
+    """For SQLite's GLOB."""
+    return "".join(f"[{character}]" if character in "*?[" else character for character in text)
 
 
 def _unpack(packed: bytes) -> str:

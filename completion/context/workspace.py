@@ -83,6 +83,15 @@ class Workspace:
         if root in self._indexers:
             self._submit(self._indexers[root].changed, [path])
 
+    def files_changed(self, root: str | None, paths: Sequence[str]) -> None:
+        """Files or folders were made, changed, renamed or removed: the editor may watch what we cannot."""
+        from completion.context.scanner import IGNORE_FILES
+        from completion.context.watch import MANY
+
+        if root in self._indexers:
+            everything = len(paths) > MANY or any(path.rpartition("/")[2] in IGNORE_FILES for path in paths)
+            self._submit(self._indexers[root].changed, None if everything else list(paths))
+
     def document_closed(self, root: str | None, path: str) -> None:
         """A buffer was closed: the file on disk stands for itself again."""
         if root is None:

@@ -18,7 +18,12 @@ PYTHON = "untitled:one"
 
 
 def capabilities(
-    *, encodings: list[str] | None = None, configuration: bool = True, dynamic: bool = True, progress: bool = True
+    *,
+    encodings: list[str] | None = None,
+    configuration: bool = True,
+    dynamic: bool = True,
+    progress: bool = True,
+    watching: bool = False,
 ) -> types.ClientCapabilities:
     return types.ClientCapabilities(
         general=types.GeneralClientCapabilities(position_encodings=encodings),
@@ -26,6 +31,10 @@ def capabilities(
         workspace=types.WorkspaceClientCapabilities(
             configuration=configuration,
             did_change_configuration=types.DidChangeConfigurationClientCapabilities(dynamic_registration=dynamic),
+            did_change_watched_files=types.DidChangeWatchedFilesClientCapabilities(dynamic_registration=watching),
+            file_operations=types.FileOperationClientCapabilities(
+                did_create=watching, did_rename=watching, did_delete=watching
+            ),
             workspace_folders=True,
         ),
         text_document=types.TextDocumentClientCapabilities(

@@ -1,13 +1,15 @@
 """The language server over a scripted completer, as a process for end-to-end tests.
 
 The line before the cursor is the script: `slow` waits for ever, `die` raises, `boom` is a defect, `many` offers three
-suggestions, `print` writes to standard output. Anything else gets `ghost()`. `test/state` tells what the completer saw.
+suggestions, `lines` one of two lines, `print` writes to standard output. Anything else gets `ghost()`. `test/state`
+tells what the completer saw.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import lsp.main
@@ -25,6 +27,8 @@ def script(request: CompletionRequest) -> list[str]:
     line = request.text[: request.offset].rpartition("\n")[2]
     if "many" in line:
         return ["one()", "two()", "three()"]
+    if "lines" in line:
+        return ["first()\nsecond()"]
     if "print" in line:
         print("this must not reach the editor")
     if "boom" in line:
@@ -33,6 +37,23 @@ def script(request: CompletionRequest) -> list[str]:
 
 
 class ScriptedCompleter(FakeCompleter):
+    """Follows the workspace as far as files on disk go."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.files: list[list[str]] = []
+
+    def set_roots(self, roots: Sequence[str]) -> None: ...
+
+    def file_changed(self, path: str, root: str | None, text: str, language_id: str | None) -> None: ...
+
+    def file_saved(self, path: str, root: str | None) -> None: ...
+
+    def file_closed(self, path: str, root: str | None) -> None: ...
+
+    def files_changed(self, paths: Sequence[str], root: str) -> None:
+        self.files.append(list(paths))
+
     async def complete(self, request: CompletionRequest) -> list[Suggestion]:
         line = request.text[: request.offset].rpartition("\n")[2]
         if "slow" in line:
@@ -69,6 +90,7 @@ def make_server() -> Server:
             "heavy": heavy,
             "paths": [request.path for request in completer.requests],
             "open": len(server.host.documents),
+            "files": completer.files,
         }
 
     return server

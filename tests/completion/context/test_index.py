@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -73,6 +74,19 @@ def test_refresh_sees_saves_renames_and_deletions(tmp_path: Path) -> None:
     assert not store.definitions_named("first")
     assert [path for path, _ in store.definitions_named("second")] == ["c.py"]
     assert [path for path, _ in store.definitions_named("third")] == ["a.py"]
+
+
+def test_refresh_follows_folders(tmp_path: Path) -> None:
+    for path in ("old/a.py", "old/deep/b.py", "older/c.py", "gone/d.py", "node_modules/e.js"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("x = 1\n")
+    store = Store(tmp_path / "i" / "index.sqlite", writable=True)
+    indexer = Indexer(tmp_path, store)
+    list(indexer.reconcile())
+    (tmp_path / "old").rename(tmp_path / "new")
+    shutil.rmtree(tmp_path / "gone")
+    assert indexer.refresh(["old", "new", "gone", "node_modules", "never"]) == 5
+    assert sorted(store.known()) == ["new/a.py", "new/deep/b.py", "older/c.py"]
 
 
 def test_a_touched_file_is_not_indexed_again(tmp_path: Path) -> None:
