@@ -37,6 +37,10 @@ class Held:
 class Attend(Protocol):
     """One step's attention, used by every layer in turn."""
 
+    def begin(self) -> None:
+        """A step begins: its buffers hold what they did not before."""
+        ...
+
     def __call__(self, query: Tensor, held: Held, look: Look) -> Tensor:
         """query [N, H, E] to [N, H, V] of its type."""
         ...

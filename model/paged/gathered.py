@@ -35,6 +35,9 @@ class GatheredAttention:
 class _Ragged:
     spans: Spans
 
+    def begin(self) -> None:
+        """Nothing is kept from step to step."""
+
     def __call__(self, query: Tensor, held: Held, look: Look) -> Tensor:
         attended = query.new_empty(*query.shape[:2], held.values.shape[2])
         row = 0
@@ -69,6 +72,9 @@ class _Steady:
 
     steps: Steps
 
+    def begin(self) -> None:
+        """Nothing is kept from step to step."""
+
     def __call__(self, query: Tensor, held: Held, look: Look) -> Tensor:
         steps = self.steps
         kv_heads, heads = held.keys.shape[1], query.shape[1]
@@ -77,8 +83,8 @@ class _Steady:
         keys, values = held.keys[places].to(query.dtype), held.values[places].to(query.dtype)  # [B, S, G, ·]
         grouped = query.view(steps.sequences, steps.queries, kv_heads, -1, query.shape[2])  # [B, Q, G, R, E]
         scores = torch.einsum("bqgre,bsge->bgrqs", grouped, keys).float() * look.scale
-        seen = _hidden(steps.positions()[:, :, None], torch.arange(places.shape[1], device=query.device), look)
-        scores = scores.masked_fill(seen[:, None, None], float("-inf"))
+        hidden = _hidden(steps.positions()[:, :, None], torch.arange(places.shape[1], device=query.device), look)
+        scores = scores.masked_fill(hidden[:, None, None], float("-inf"))
         shares = _softmax(scores, look.sinks, kv_heads).to(query.dtype)
         attended = torch.einsum("bgrqs,bsgv->bqgrv", shares, values)
         return attended.reshape(-1, heads, values.shape[3])

@@ -1,4 +1,4 @@
-"""Which rows of a step belong to which sequence, and where their keys and values lie. Plain data; computes no attention.
+"""Which rows of a step belong to which sequence, and where their keys and values lie. Computes no attention.
 
 Two forms. `Spans`: any number of new tokens a sequence, known to the host. `Steps`: as many for every sequence, in
 buffers whose shapes never change, so that a captured graph can be run again after they are filled anew.
@@ -93,10 +93,11 @@ class Steps:
         pinned = device.type == "cuda"
         self._staged = torch.zeros(self._whole.shape, dtype=torch.int64, pin_memory=pinned)
 
-    def fill(
-        self, tokens: Sequence[Sequence[int]], lengths: Sequence[int], pages: Sequence[Sequence[int]]
-    ) -> None:
-        """Up to B sequences: their new tokens (1 … Q), tokens in all, and pages, which must have room for Q new ones."""
+    def fill(self, tokens: Sequence[Sequence[int]], lengths: Sequence[int], pages: Sequence[Sequence[int]]) -> None:
+        """Up to B sequences: their new tokens (1 … Q), tokens in all, and pages, with room for Q new tokens.
+
+        The host's part of a step; `begin` is the device's.
+        """
         staged = self._staged.zero_()
         staged[:, self.queries] = self.queries
         for row, (new, length, table) in enumerate(zip(tokens, lengths, pages, strict=True)):
@@ -106,10 +107,9 @@ class Steps:
             staged[row, self.queries] = filled
             staged[row, self.queries + 1 : self.queries + 1 + len(table)] = torch.tensor(table)
         self._whole.copy_(staged, non_blocking=True)
-        self.spread()
 
-    def spread(self) -> None:
-        """Views of what was copied in, in the types that kernels read."""
+    def begin(self) -> None:
+        """Take what was filled in, in the types that kernels read."""
         self.tokens.copy_(self._whole[:, : self.queries])
         self.lengths.copy_(self._whole[:, self.queries])
         self.tables.copy_(self._whole[:, self.queries + 1 :])
