@@ -1,0 +1,1 @@
+"""The engine on CPU beside llama.cpp on the same file and threads."""

@@ -1,0 +1,201 @@
+"""Prefill and decode speed on CPU beside llama.cpp (llama-cpp-python): same GGUF file, same threads, in turns, one run.
+
+    python -m bench.cpu [--threads 1 2] [--context 1200] [--rounds 5] [--busy] [--peer PYTHON]
+
+Each round continues another place of this repository's own code greedily from an empty cache. `--busy` does it all
+again while another process keeps one core at work. `--peer` is an interpreter with llama-cpp-python, when this one has
+none: installing it compiles llama.cpp for this machine. The clock is the one on the wall.
+
+tersely runs the file's own 4-bit weights, without drafts (which llama.cpp has not got) and with; llama.cpp runs them as
+it always does. Both read 512 tokens a batch at the most. `same_tokens` counts how far both texts agree: they round
+differently, so a near tie may part them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench import results
+from bench.decode import DECODED, Measured, measure_tersely, places
+from model import hub
+from model.checkpoint.gguf import GgufFile
+from model.errors import UsageError
+from model.load import load_served, pick_dtype
+from model.packer import Quantize
+from model.tokenizer import read_tokenizer
+
+OURS, DRAFTED, PEER = "tersely", "tersely with drafts", "llama.cpp"
+KINDS = ("prefill", "decode")
+AIMS = {"prefill": 4.0, "decode": 1.3}
+_ROOM_TOKENS = 256
+
+
+class Peer:
+    """llama.cpp in its process. Raises `UsageError` when the interpreter has no llama-cpp-python."""
+
+    def __init__(self, python: str, model: Path, *, threads: int, context_tokens: int) -> None:
+        script = Path(__file__).with_name("peer.py")
+        self._process = subprocess.Popen(
+            [python, str(script), str(model), str(threads), str(context_tokens)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        said = self._read()
+        if said is None:
+            raise UsageError(
+                f"{python} cannot run llama-cpp-python.",
+                hint="pip install llama-cpp-python there (it compiles for some minutes), or give --peer PYTHON.",
+            )
+        self.version: str = said["version"]
+
+    def measure(self, ids: list[int]) -> Measured:
+        """One continuation of `ids`."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"ids": ids, "decode": DECODED}) + "\n")
+        self._process.stdin.flush()
+        said = self._read()
+        if said is None:
+            raise RuntimeError(f"llama.cpp died with exit status {self._process.wait()}")
+        return Measured(
+            prefill=len(ids) / said["prefill_s"], decode=DECODED / said["decode_s"], tokens=tuple(said["tokens"])
+        )
+
+    def close(self) -> None:
+        """End the process."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.close()
+        self._process.wait(timeout=30)
+
+    def _read(self) -> dict[str, Any] | None:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        return json.loads(line) if line else None
+
+
+@contextmanager
+def one_core_busy() -> Iterator[None]:
+    """Another process multiplies matrices on one core meanwhile."""
+    code = "import torch; torch.set_num_threads(1); a = torch.randn(1024, 1024)\nwhile True: a @ a"
+    process = subprocess.Popen([sys.executable, "-c", code])
+    time.sleep(3)  # until it has imported torch
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def compare(model: Path, python: str, *, threads: int, context: int, rounds: int) -> dict[str, Any]:
+    """Every contender once a round, in turns; the first round warms up and is not counted."""
+    torch.set_num_threads(threads)
+    with GgufFile(model) as file:
+        served = load_served(file, dtype=pick_dtype("auto"), quantize=Quantize.AUTO)
+        tokenizer = read_tokenizer(file)
+    peer = Peer(python, model, threads=threads, context_tokens=context + _ROOM_TOKENS)
+    turns: list[dict[str, Measured]] = []
+    for ids in places(model, context=context, count=rounds + 1):
+        turns.append(
+            {
+                OURS: measure_tersely(served, tokenizer, ids, time.perf_counter, drafts=False),
+                DRAFTED: measure_tersely(served, tokenizer, ids, time.perf_counter, drafts=True),
+                PEER: peer.measure(ids),
+            }
+        )
+    peer.close()
+    turns = turns[1:]
+    return {
+        "threads": threads,
+        "llama_cpp_python": peer.version,
+        "tokens_per_second": {
+            name: {kind: round(statistics.median(getattr(turn[name], kind) for turn in turns), 1) for kind in KINDS}
+            for name in turns[0]
+        },
+        "ratio": {
+            name: {
+                kind: round(statistics.median(getattr(t[name], kind) / getattr(t[PEER], kind) for t in turns), 2)
+                for kind in KINDS
+            }
+            for name in (OURS, DRAFTED)
+        },
+        "same_tokens": [_agreement(turn[OURS].tokens, turn[PEER].tokens) for turn in turns],
+    }
+
+
+def _agreement(ours: tuple[int, ...], theirs: tuple[int, ...]) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(ours, theirs, strict=False)))
+
+
+def draw(figures: dict[str, Any], path: Path) -> None:
+    """A group of bars for each setting, one panel a kind of speed."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    runs = figures["runs"]
+    figure, axes = pyplot.subplots(1, 2, figsize=(12, 1.2 + 0.9 * len(runs)), constrained_layout=True)
+    for axis, kind in zip(axes, KINDS, strict=True):
+        for offset, name in enumerate((OURS, DRAFTED, PEER)):
+            at = [place * 4 + offset for place in range(len(runs))]
+            values = [run["tokens_per_second"][name][kind] for run in runs]
+            bars = axis.barh(at, values, color=("#36c", "#69e", "#888")[offset], label=name)
+            axis.bar_label(bars, fmt="%.0f", padding=3)
+        axis.set_yticks([place * 4 + 1 for place in range(len(runs))], [_setting(run) for run in runs])
+        axis.invert_yaxis()
+        axis.margins(x=0.14)
+        axis.set_title(f"{kind}, tokens/s, {figures['context_tokens']} tokens before")
+    axes[1].legend(loc="lower right")
+    figure.savefig(path)
+    pyplot.close(figure)
+
+
+def _setting(run: dict[str, Any]) -> str:
+    threads = f"{run['threads']} thread{'s' if run['threads'] > 1 else ''}"
+    return f"{threads}, one core busy" if run["busy"] else threads
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, help="a GGUF file; the embedded model if left out")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--context", type=int, default=1200, help="prompt tokens")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--busy", action="store_true", help="again with one core busy")
+    parser.add_argument("--peer", default=sys.executable, help="an interpreter with llama-cpp-python")
+    options = parser.parse_args()
+    model = options.model or hub.pull(hub.DEFAULT_MODEL)
+    runs = []
+    for threads in options.threads:
+        settings = {"context": options.context, "rounds": options.rounds, "threads": threads}
+        runs.append(compare(model, options.peer, **settings) | {"busy": False})
+        if options.busy:
+            with one_core_busy():
+                runs.append(compare(model, options.peer, **settings) | {"busy": True})
+    figures = {
+        "context_tokens": options.context,
+        "decoded_tokens": DECODED,
+        "rounds": options.rounds,
+        "aims": AIMS,
+        "runs": runs,
+    }
+    path = results.save("cpu", figures)
+    draw(figures, path.with_suffix(".png"))
+    print(json.dumps(figures, indent=1))
+
+
+if __name__ == "__main__":
+    main()
