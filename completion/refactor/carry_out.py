@@ -1,0 +1,105 @@
+"""The one door to the tools: an acting call changes the overlay, or is refused and changes nothing."""
+
+from __future__ import annotations
+
+from completion.refactor.calls import (
+    ActingCall,
+    AddDocstring,
+    AddTypes,
+    ChangeSignature,
+    Decline,
+    Edit,
+    ExtractFunction,
+    ExtractVariable,
+    Generate,
+    Inline,
+    Move,
+    OrganizeImports,
+    Rename,
+    Rewrite,
+)
+from completion.refactor.outcome import Outcome
+from completion.refactor.overlay import Overlay
+from completion.refactor.plan import Fill
+from completion.refactor.verify import broken
+from model.errors import RefusedError
+
+
+def carry_out(call: ActingCall, overlay: Overlay, *, fill: Fill | None = None, prefer: str = "") -> Outcome:
+    """Carry out one call, and verify what came of it; blocks, so call it on a thread.
+
+    `fill` writes new code where the call asks for it. `prefer`: the file in focus, which wins where a name may mean
+    several symbols. A refusal, and a change that would break the code, leave the overlay as it was.
+    """
+    mark = overlay.mark()
+    try:
+        outcome = _dispatch(call, overlay, fill, prefer)
+    except RefusedError as error:
+        overlay.rollback(mark)
+        return Outcome(refused=f"{error.message} {error.hint}".strip())
+    if not outcome.done:
+        overlay.rollback(mark)
+        return outcome
+    lost = broken(overlay, mark)
+    if lost:
+        overlay.rollback(mark)
+        more = f" (and {len(lost) - 3} more)" if len(lost) > 3 else ""
+        return Outcome(refused=f"It would break the code: {'; '.join(lost[:3])}{more}.")
+    return outcome
+
+
+def _dispatch(call: ActingCall, overlay: Overlay, fill: Fill | None, prefer: str) -> Outcome:
+    # Each backend is imported when it is first needed: rope and LibCST take their time.
+    match call:
+        case Rename():
+            from completion.refactor.tools.rename import rename
+
+            return rename(call, overlay, prefer=prefer)
+        case Move():
+            from completion.refactor.tools.move import move
+
+            return move(call, overlay, prefer=prefer)
+        case ExtractFunction():
+            from completion.refactor.tools.extract import extract_function
+
+            return extract_function(call, overlay)
+        case ExtractVariable():
+            from completion.refactor.tools.extract import extract_variable
+
+            return extract_variable(call, overlay)
+        case Inline():
+            from completion.refactor.tools.inline import inline
+
+            return inline(call, overlay, prefer=prefer)
+        case ChangeSignature():
+            from completion.refactor.tools.signature import change_signature
+
+            return change_signature(call, overlay, prefer=prefer)
+        case Rewrite():
+            from completion.refactor.tools.rewrite import rewrite
+
+            return rewrite(call, overlay)
+        case OrganizeImports():
+            from completion.refactor.tools.organize import organize_imports
+
+            return organize_imports(call, overlay)
+        case AddTypes():
+            from completion.refactor.tools.annotate import add_types
+
+            return add_types(call, overlay, prefer=prefer)
+        case AddDocstring():
+            from completion.refactor.tools.docstring import add_docstring
+
+            return add_docstring(call, overlay, fill=fill, prefer=prefer)
+        case Generate():
+            from completion.refactor.tools.edit import generate
+
+            return generate(call, overlay, fill=fill)
+        case Edit():
+            from completion.refactor.tools.edit import edit
+
+            return edit(call, overlay)
+        case Decline():
+            from completion.refactor.tools.edit import decline
+
+            return decline(call)

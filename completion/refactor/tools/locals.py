@@ -1,0 +1,64 @@
+"""Variables and parameters inside of functions, which no outline lists: where `function.name` is bound."""
+
+from __future__ import annotations
+
+from completion.language import detect
+from completion.refactor.overlay import Overlay
+from completion.refactor.scopes import Binding, Scopes, scopes_of
+from completion.refactor.symbols import Place, places, resolve, split
+from completion.refactor.wish import Symbol
+from model.errors import RefusedError
+
+
+def place_of_local(overlay: Overlay, name: str, *, prefer: str = "") -> Place | None:
+    """Where `function.variable`, or `file::variable`, is bound first; None where there is none.
+
+    Raises `RefusedError` where several functions of the file have such a variable.
+    """
+    path, dotted = split(name)
+    holder, _, own = dotted.rpartition(".")
+    if holder:
+        try:
+            outer = resolve(overlay, f"{path}::{holder}" if path else holder, prefer=prefer)
+        except RefusedError:
+            return None
+        return _in(overlay, outer.symbol.path, own, outer)
+    if path or prefer:
+        return _in(overlay, path or prefer, own, None)
+    return None
+
+
+def _in(overlay: Overlay, path: str, own: str, outer: Place | None) -> Place | None:
+    if not overlay.exists(path):
+        return None
+    text = overlay.read(path)
+    found = scopes_of(text, detect(path=path).id)
+    if found is None:
+        return None
+    bindings = [one for scope in found.scopes for one in scope.bindings.get(own, []) if _within(found, one, outer)]
+    if outer is not None:
+        bindings = bindings[:1]
+    if len(bindings) > 1:
+        holders = ", ".join(sorted({_holder(found, one, path) for one in bindings}))
+        raise RefusedError(f"{own} is a variable of several functions.", hint=f"Say of which: {holders}.")
+    if not bindings:
+        return None
+    first = min(bindings[0].names, key=lambda node: node.start_byte)
+    start, end = found.parsed.offset(first.start_byte), found.parsed.offset(first.end_byte)
+    scope = bindings[0].scope
+    first_line = found.parsed.source.count(b"\n", 0, scope.start) + 1
+    last_line = found.parsed.source.count(b"\n", 0, scope.end) + 1
+    qualified = f"{outer.symbol.name}.{own}" if outer is not None else own
+    symbol = Symbol(name=qualified, kind="variable", path=path, first_line=first_line, last_line=last_line)
+    return Place(symbol=symbol, start=start, end=end, first=start, last=end)
+
+
+def _within(found: Scopes, binding: Binding, outer: Place | None) -> bool:
+    byte = binding.names[0].start_byte
+    return outer is None or found.parsed.byte(outer.first) <= byte < found.parsed.byte(outer.last)
+
+
+def _holder(found: Scopes, binding: Binding, path: str) -> str:
+    offset = found.parsed.offset(binding.names[0].start_byte)
+    inside = [one for one in places(found.parsed.text, path) if one.first <= offset < one.last]
+    return f"{inside[-1].symbol.name}.{binding.name}" if inside else binding.name
