@@ -32,15 +32,18 @@ def split_kernel(
     QUERIES: tl.constexpr,
     KEY_DIM: tl.constexpr,
     VALUE_DIM: tl.constexpr,
-    KEY_ROOM: tl.constexpr,
+    KEY_MAIN: tl.constexpr,
+    KEY_REST: tl.constexpr,
     VALUE_ROOM: tl.constexpr,
     WINDOW: tl.constexpr,
     SPLITS: tl.constexpr,
     ROWS: tl.constexpr,
+    TOKENS: tl.constexpr,
     PAGE: tl.constexpr,
     WIDEN: tl.constexpr,
 ):
-    """Grid: (B · G, SPLITS, ⌈Q · R / ROWS⌉). The rooms are dimensions rounded up to a power of two."""
+    """Grid: (B · G, SPLITS, ⌈Q · R / ROWS⌉). A key is multiplied in two pieces, KEY_MAIN and up to KEY_REST wide, since
+    tensor cores take powers of two alone; values have room for the next one. TOKENS at a time divide a page."""
     RATIO: tl.constexpr = HEADS // GROUPS
     sequence = tl.program_id(0) // GROUPS
     group = tl.program_id(0) % GROUPS
@@ -52,37 +55,41 @@ def split_kernel(
     length = tl.load(lengths + sequence)
     position = length - QUERIES + rows // RATIO
 
-    at = tl.arange(0, KEY_ROOM)
-    asked = tl.load(
-        query + place.to(tl.int64)[:, None] * KEY_DIM + at[None, :],
-        mask=mine[:, None] & (at < KEY_DIM)[None, :],
-        other=0.0,
-    )
+    at = tl.arange(0, KEY_MAIN)
+    rest = KEY_MAIN + tl.arange(0, KEY_REST)
+    asking = query + place.to(tl.int64)[:, None] * KEY_DIM
+    asked = tl.load(asking + at[None, :], mask=mine[:, None], other=0.0)
+    asked_rest = tl.load(asking + rest[None, :], mask=mine[:, None] & (rest < KEY_DIM)[None, :], other=0.0)
     if WIDEN:
         asked = asked.to(tl.float32)
+        asked_rest = asked_rest.to(tl.float32)
     to = tl.arange(0, VALUE_ROOM)
     total = tl.zeros([ROWS, VALUE_ROOM], dtype=tl.float32)
     largest = tl.full([ROWS], -1e30, dtype=tl.float32)
     weight = tl.zeros([ROWS], dtype=tl.float32)
 
-    first_page = 0
+    first = 0
     if WINDOW > 0:
-        first_page = tl.maximum(length - QUERIES + 1 - WINDOW, 0) // PAGE
-    pages = (length + PAGE - 1) // PAGE - first_page
-    each = (pages + SPLITS - 1) // SPLITS
-    begin = first_page + split * each
-    end = tl.minimum(begin + each, first_page + pages)
-    within = tl.arange(0, PAGE)
+        first = tl.maximum(length - QUERIES + 1 - WINDOW, 0) // TOKENS
+    tiles = (length + TOKENS - 1) // TOKENS - first
+    each = (tiles + SPLITS - 1) // SPLITS
+    begin = first + split * each
+    end = tl.minimum(begin + each, first + tiles)
     for number in range(begin, end):
-        page = tl.load(tables + sequence * pages_stride + number).to(tl.int64)
-        token = number * PAGE + within
-        row = page * PAGE + within
-        key = tl.load(
-            keys + row[:, None] * key_stride + group * KEY_DIM + at[None, :], mask=(at < KEY_DIM)[None, :], other=0.0
-        )
+        token = number * TOKENS + tl.arange(0, TOKENS)
+        page = tl.load(tables + sequence * pages_stride + number * TOKENS // PAGE).to(tl.int64)
+        row = page * PAGE + token % PAGE
+        held = keys + row[:, None] * key_stride + group * KEY_DIM
+        key = tl.load(held + at[None, :])
         if WIDEN:
             key = key.to(tl.float32)
-        scores = tl.dot(asked, tl.trans(key), input_precision="ieee") * scale  # [M, PAGE]
+        scores = tl.dot(asked, tl.trans(key), input_precision="ieee")  # [M, TOKENS]
+        if KEY_MAIN < KEY_DIM:
+            key = tl.load(held + rest[None, :], mask=(rest < KEY_DIM)[None, :], other=0.0)
+            if WIDEN:
+                key = key.to(tl.float32)
+            scores += tl.dot(asked_rest, tl.trans(key), input_precision="ieee")
+        scores *= scale
         seen = token[None, :] <= position[:, None]
         if WINDOW > 0:
             seen = seen & (token[None, :] > position[:, None] - WINDOW)

@@ -22,10 +22,11 @@ class PagePool:
     """`pages` pages, handed out by number. Raises `ModelTooLargeError` where not even one can be had.
 
     Layer l's keys and values are `keys[l]` and `values[l]`, [C, G, E]; page p holds the places from 64 p on. They are
-    finite throughout: what was zero or written once.
+    finite throughout: what was zero or written once. With `joined` both are one tensor, [C, G, 2 E]: latent attention
+    keeps one vector a token, of which keys and values are parts.
     """
 
-    def __init__(self, shape: KvShape, *, pages: int, device: torch.device) -> None:
+    def __init__(self, shape: KvShape, *, pages: int, device: torch.device, joined: bool = False) -> None:
         if pages < 2:
             raise ModelTooLargeError(
                 "There is no memory left for the keys and values of even one sequence.",
@@ -35,10 +36,11 @@ class PagePool:
         self.pages = pages
         self.device = device
         places = pages * PAGE_TOKENS
-        store = (shape.layers, 2, places, shape.kv_heads, shape.head_dim)
+        parts, width = (1, 2 * shape.head_dim) if joined else (2, shape.head_dim)
+        store = (shape.layers, parts, places, shape.kv_heads, width)
         self._store = torch.zeros(store, dtype=shape.dtype, device=device)
         self.keys: list[Tensor] = [layer[0] for layer in self._store]
-        self.values: list[Tensor] = [layer[1] for layer in self._store]
+        self.values: list[Tensor] = [layer[-1] for layer in self._store]
         self._free = list(range(pages - 1, SCRATCH_PAGE, -1))
 
     @property

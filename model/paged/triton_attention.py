@@ -18,6 +18,8 @@ from model.paged.spans import Spans, Steps
 _LEAST_ROWS = 16
 """What a tensor core multiplies at once."""
 _MOST_ROWS = 64
+_WIDE_DIM, _WIDE_TOKENS = 256, 32
+"""Longer keys (latents) are read fewer at a time, for fewer rows, so that registers and shared memory hold them."""
 _MOST_SPLITS = 64
 _PROGRAMS_EACH = 2
 """Programs wanted for each multiprocessor. Not yet measured."""
@@ -47,11 +49,12 @@ class _Steady:
 
         steps, heads, groups = self.steps, query.shape[1], held.keys.shape[1]
         key_dim, value_dim = query.shape[2], held.values.shape[2]
-        assert held.keys.stride()[1:] == (key_dim, 1)
-        assert held.values.stride()[1:] == (value_dim, 1)
+        assert groups == 1 or (held.keys.stride(1) == key_dim and held.values.stride(1) == value_dim)
+        assert held.keys.stride(2) == held.values.stride(2) == 1
         query = query.contiguous()
         group_rows = steps.queries * (heads // groups)
-        rows = min(_MOST_ROWS, max(_LEAST_ROWS, 1 << (group_rows - 1).bit_length()))
+        main, wide = 1 << (key_dim.bit_length() - 1), key_dim > _WIDE_DIM
+        rows = min(_LEAST_ROWS if wide else _MOST_ROWS, max(_LEAST_ROWS, 1 << (group_rows - 1).bit_length()))
         blocks = -(-group_rows // rows)
         splits = _splits(steps, groups * blocks)
         total = len(query) * heads
@@ -76,14 +79,17 @@ class _Steady:
             QUERIES=steps.queries,
             KEY_DIM=key_dim,
             VALUE_DIM=value_dim,
-            KEY_ROOM=_room(key_dim),
+            KEY_MAIN=main,
+            KEY_REST=_room(key_dim - main),
             VALUE_ROOM=_room(value_dim),
             WINDOW=look.window or 0,
             SPLITS=splits,
             ROWS=rows,
+            TOKENS=_WIDE_TOKENS if wide else PAGE_TOKENS,
             PAGE=PAGE_TOKENS,
             WIDEN=query.device.type == "cpu",
-            num_warps=4,
+            num_warps=8 if wide else 4,
+            num_stages=2,
         )
         join_kernel[(total,)](
             parts,
@@ -103,7 +109,7 @@ class _Steady:
 
 
 def _room(dimensions: int) -> int:
-    return max(16, 1 << (dimensions - 1).bit_length())
+    return max(16, 1 << max(0, dimensions - 1).bit_length())
 
 
 def _splits(steps: Steps, programs: int) -> int:

@@ -1,0 +1,180 @@
+"""The reference decoder's weights, run for several sequences at once over pages. Any device; no gradients.
+
+Legend: N new tokens of all sequences, D hidden, H query heads, G key/value heads, E head dimensions; of latent
+attention C rank, P plain, R rotary, V value dimensions.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from model.config import AttentionConfig, ModelConfig
+from model.decoder import Decoder, Layer
+from model.kv_cache import KvShape
+from model.layers.attention import Attention
+from model.layers.latent import LatentAttention
+from model.layers.norm import RmsNorm
+from model.layers.rope import rope_table, rotate
+from model.paged.attention import Attend, Held, Look, PagedAttention
+from model.paged.pool import PagePool
+from model.paged.spans import Spans, Steps
+
+_SLACK_TOKENS = 64
+"""Positions beyond the context, which padding may reach."""
+
+
+def is_paged(config: ModelConfig) -> bool:
+    """Can pages hold all that this model remembers: keys and values of one shape in every layer, and no states?"""
+    if not all(layer.is_attention for layer in config.layers):
+        return False
+    shapes = {(*_held_numbers(layer.attention), layer.attention.latent is None) for layer in config.layers}
+    return len(shapes) == 1
+
+
+class PagedDecoder:
+    """Computes what `Decoder` computes. `pool` is where keys and values go; it must be given before the first step."""
+
+    def __init__(self, decoder: Decoder, attention: PagedAttention) -> None:
+        assert is_paged(decoder.config)
+        self.config = decoder.config
+        self.attention = attention
+        weight = decoder.embedding.weight
+        self.device, self.dtype = weight.device, weight.dtype
+        self._decoder = decoder
+        self._layers = [layer for layer in decoder.layers if isinstance(layer, Layer)]
+        self._looks = [_look(layer) for layer in self._layers]
+        self._tables = {
+            rope: rope_table(rope, torch.arange(self.config.context_tokens + _SLACK_TOKENS, device=self.device))
+            for rope in {layer.attention.rope for layer in self.config.layers}
+        }
+        self.pool: PagePool
+
+    @property
+    def kv_shape(self) -> KvShape:
+        """What a token takes. Latent attention keeps one short vector, as two halves."""
+        kv_heads, head_dim = _held_numbers(self.config.layers[0].attention)
+        return KvShape(layers=len(self._layers), kv_heads=kv_heads, head_dim=head_dim, dtype=self.dtype)
+
+    @property
+    def joined(self) -> bool:
+        """Are keys and values parts of one vector?"""
+        return self.config.layers[0].attention.latent is not None
+
+    @torch.inference_mode()
+    def ragged(self, tokens: list[int], spans: Spans) -> Tensor:
+        """Any number of new tokens for each sequence, [N] in all, to hidden states after the last norm, [N, D]."""
+        found = torch.tensor(tokens, device=self.device)
+        attend = self.attention.ragged(spans)
+        attend.begin()
+        return self._run(found, spans.positions, spans.slots, attend)
+
+    @torch.inference_mode()
+    def steady(self, steps: Steps, attend: Attend) -> Tensor:
+        """As many new tokens for each sequence, [B, Q], to hidden states [B · Q, D]. Asks the host nothing.
+
+        `attend` is what `attention.steady(steps)` gave.
+        """
+        steps.begin()
+        attend.begin()
+        return self._run(steps.tokens.flatten(), steps.positions().flatten(), steps.slots().flatten(), attend)
+
+    @torch.inference_mode()
+    def logits(self, hidden: Tensor) -> Tensor:
+        """float32 [N, vocabulary]."""
+        return self._decoder.head(hidden.to(self.dtype)).float()
+
+    def _run(self, tokens: Tensor, positions: Tensor, slots: Tensor, attend: Attend) -> Tensor:
+        config = self.config
+        x = self._decoder.embedding(tokens)  # [N, D]
+        if config.embedding_scale != 1.0:
+            x = x * config.embedding_scale
+        turns = {
+            rope: tuple(table[positions][:, None].to(x.dtype) for table in tables)  # [N, 1, R] each
+            for rope, tables in self._tables.items()
+        }
+        for number, layer in enumerate(self._layers):
+            shape = layer.config
+            cosines, sines = turns[shape.attention.rope]
+            normed = norm(layer.attention_norm, x)
+            attended = self._attend(number, normed, cosines, sines, slots, attend)
+            if shape.parallel:
+                x = x + (attended + layer.mlp(normed)) * shape.residual_scale
+                continue
+            x = x + attended * shape.residual_scale if shape.residual_scale != 1.0 else x + attended
+            fed = layer.mlp(norm(layer.mlp_norm, x))
+            x = x + fed * shape.residual_scale if shape.residual_scale != 1.0 else x + fed
+        return norm(self._decoder.norm, x)
+
+    def _attend(self, number: int, x: Tensor, cosines: Tensor, sines: Tensor, slots: Tensor, attend: Attend) -> Tensor:
+        module = self._layers[number].attention
+        if isinstance(module, LatentAttention):
+            return self._attend_latent(number, module, x, cosines, sines, slots, attend)
+        assert isinstance(module, Attention)
+        config = module.config
+        query = module.q_proj(x).view(len(x), -1, config.head_dim)  # [N, H, E]
+        key = module.k_proj(x).view(len(x), -1, config.head_dim)  # [N, G, E]
+        value = module.v_proj(x).view(len(x), -1, config.head_dim)
+        if config.head_norm is not None:
+            query, key = norm(module.q_norm, query), norm(module.k_norm, key)
+        query, key = rotate(query, cosines, sines), rotate(key, cosines, sines)
+        keys, values = self.pool.keys[number], self.pool.values[number]
+        keys.index_copy_(0, slots, key.to(keys.dtype))
+        values.index_copy_(0, slots, value.to(values.dtype))
+        joined = attend(query, Held(key, value, keys, values), self._looks[number]).flatten(1)  # [N, H · E]
+        if config.gated:
+            joined = joined * torch.sigmoid(module.gate_proj(x))
+        projected: Tensor = module.o_proj(joined)
+        return projected
+
+    def _attend_latent(
+        self,
+        number: int,
+        module: LatentAttention,
+        x: Tensor,
+        cosines: Tensor,
+        sines: Tensor,
+        slots: Tensor,
+        attend: Attend,
+    ) -> Tensor:
+        """All heads over one key and value head, the latents: what each head makes of them is moved into its query and
+        out of its answer (`LatentAttention` says why that is the same)."""
+        latent = module.latent
+        query = module._query(x[None])[0].transpose(0, 1)  # [N, H, P + R]
+        each = module.kv_up_proj.weight.view(module.config.heads, -1, latent.rank)
+        into, out = each[:, : latent.plain_dim], each[:, latent.plain_dim :]  # [H, P, C], [H, V, C]
+        plain = torch.einsum("nhp,hpc->nhc", query[..., : latent.plain_dim], into)
+        query = torch.cat((plain, rotate(query[..., latent.plain_dim :], cosines, sines)), -1)  # [N, H, C + R]
+        short = module.kv_down_proj(x)[:, None]  # [N, 1, C + R]
+        rotary = rotate(short[..., latent.rank :], cosines, sines)
+        key = torch.cat((norm(module.kv_norm, short[..., : latent.rank]), rotary), -1)
+        store, width = self.pool.keys[number], key.shape[2]
+        store.index_copy_(0, slots, functional.pad(key, (0, store.shape[2] - width)).to(store.dtype))
+        held = Held(key, key[..., : latent.rank], store[..., :width], store[..., : latent.rank])
+        attended = attend(query, held, self._looks[number])  # [N, H, C]
+        projected: Tensor = module.o_proj(torch.einsum("nhc,hvc->nhv", attended, out).flatten(1))
+        return projected
+
+
+def norm(module: torch.nn.Module, x: Tensor) -> Tensor:
+    """A norm of the reference; on a GPU the root-mean-square one in a single kernel."""
+    if isinstance(module, RmsNorm) and x.device.type == "cuda":
+        weight = module.weight.to(x.dtype)
+        return functional.rms_norm(x, weight.shape, weight, module.epsilon)
+    normed: Tensor = module(x)
+    return normed
+
+
+def _look(layer: Layer) -> Look:
+    config = layer.config.attention
+    sinks = layer.attention.sinks if config.sinks else None
+    assert sinks is None or isinstance(sinks, Tensor)
+    return Look(scale=config.softmax_scale, window=config.window, sinks=sinks)
+
+
+def _held_numbers(config: AttentionConfig) -> tuple[int, int]:
+    """Key/value heads, and half of what each remembers of a token."""
+    if config.latent is None:
+        return config.kv_heads, config.head_dim
+    return 1, (config.latent.rank + config.latent.rope_dim + 1) // 2
