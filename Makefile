@@ -10,8 +10,8 @@ else
 BIN := $(VENV)/bin
 endif
 INSTALLED := $(VENV)/.installed
-EDITORS := nvim or vscode
-FAST := not model and not node and not slow and not nvim and not vscode
+EDITORS := nvim or vscode or browser
+FAST := not model and not node and not slow and not nvim and not vscode and not browser
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-fast e2e lint lint-editors format bench package wheel vsix wheel-smoke clean
@@ -68,7 +68,7 @@ wheel: $(INSTALLED) ## Wheel and source distribution, into dist/
 
 vsix: ## The VS Code extension, into dist/, where Node.js is installed
 	@if ! command -v npm >/dev/null; then echo "vsix: left out, since Node.js and npm are not installed"; else \
-	  mkdir -p dist && cd editors/vscode && npm ci --ignore-scripts --no-audit --no-fund && npm test && npm run package; fi
+	  mkdir -p dist && cd editors/vscode && npm ci --ignore-scripts --no-audit --no-fund && npm test && npm run package -- --out ../../dist/; fi
 
 wheel-smoke: wheel ## Install the wheel into a fresh environment and complete a line from a hostile workspace
 	$(PYTHON) tests/wheel/smoke.py dist $(if $(CONSTRAINTS),--constraints $(CONSTRAINTS))

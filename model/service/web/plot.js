@@ -23,6 +23,7 @@ export class Plot {
     place.tabIndex = 0;
     place.setAttribute("role", "img");
     place.addEventListener("keydown", (event) => this.#key(event));
+    place.addEventListener("blur", () => this.#plot?.setCursor({ left: -10, top: -10 }));
     new ResizeObserver(() => this.#plot?.setSize(this.#size())).observe(place);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#draw());
   }

@@ -1,4 +1,4 @@
-"""A real VS Code: code-server from the npm registry, with the extension as it is built here."""
+"""A real VS Code: code-server from the npm registry, with the extension as it is packaged here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ import pytest
 from tests.editors.tools import ROOT, cached, run_or_skip
 
 EXTENSION = ROOT / "editors" / "vscode"
-DRIVER = Path(__file__).parent
 VERSION = "4.100.3"
 """The last that runs under Node.js 20."""
 NODE_MAJOR = 20
@@ -52,29 +51,25 @@ def _build(folder: Path) -> None:
     (inner / "node_modules.asar").symlink_to("node_modules")
 
 
-def chromium() -> str:
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
-        pytest.skip(f"{WHAT}: no Chromium is installed")
-    return found
-
-
-def prepare_driver() -> None:
-    if not (DRIVER / "node_modules" / "playwright-core").is_dir():
-        run_or_skip(WHAT, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", cwd=DRIVER, timeout_s=180)
-
-
-def build_extension(extensions: Path) -> None:
-    """Bundle the extension, and lay it where code-server looks for it."""
+def package(folder: Path) -> Path:
+    """The extension as users get it: a .vsix made by the package's own script."""
     if not (EXTENSION / "node_modules" / "esbuild").is_dir():
         run_or_skip(WHAT, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", cwd=EXTENSION, timeout_s=180)
-    subprocess.run(["npm", "run", "--silent", "build"], cwd=EXTENSION, check=True, timeout=120)
-    manifest = json.loads((EXTENSION / "package.json").read_text(encoding="utf-8"))
-    folder = extensions / "{publisher}.{name}-{version}".format(**manifest)
-    (folder / "dist").mkdir(parents=True)
-    shutil.copy(EXTENSION / "package.json", folder)
-    shutil.copy(EXTENSION / "dist" / "extension.js", folder / "dist")
-    shutil.copytree(EXTENSION / "media", folder / "media")
+    command = ["npm", "run", "--silent", "package", "--", "--out", str(folder / "tersely.vsix")]
+    done = subprocess.run(command, cwd=EXTENSION, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "tersely.vsix"
+
+
+def install_extension(entry: Path, home: Path, vsix: Path) -> None:
+    """As a user does with "Install from VSIX…"."""
+    command = ["node", str(entry), "--install-extension", str(vsix), *_folders(home)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+    assert "successfully installed" in done.stdout, done.stdout + done.stderr
+
+
+def _folders(home: Path) -> list[str]:
+    return ["--user-data-dir", str(home / "data"), "--extensions-dir", str(home / "extensions")]
 
 
 def _free_port() -> int:
@@ -89,15 +84,14 @@ def serving(entry: Path, home: Path, workspace: Path, settings: Mapping[str, obj
     for kind in ("User", "Machine"):
         # Settings that belong to a machine are read from the second of these in a browser.
         folder = home / "data" / kind
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
     port = _free_port()
-    folders = ["--user-data-dir", str(home / "data"), "--extensions-dir", str(home / "extensions")]
     quiet = ["--disable-telemetry", "--disable-update-check", "--disable-workspace-trust"]
     listen = ["--auth", "none", "--bind-addr", f"127.0.0.1:{port}"]
     with (home / "code-server.log").open("wb") as log:
         process = subprocess.Popen(
-            ["node", str(entry), *listen, *folders, *quiet, str(workspace)],
+            ["node", str(entry), *listen, *_folders(home), *quiet, str(workspace)],
             stdout=log,
             stderr=subprocess.STDOUT,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -119,11 +113,3 @@ def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
         except httpx.TransportError:
             time.sleep(0.2)
     pytest.fail("code-server did not start")
-
-
-def drive(url: str, file: str, key: str, screenshot: Path) -> dict[str, object]:
-    """What was seen when `key` was typed at the end of `file`, and its suggestion taken."""
-    command = ["node", str(DRIVER / "drive.js"), chromium(), url, file, key, str(screenshot)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
-    assert done.returncode == 0, done.stderr
-    return dict(json.loads(done.stdout))

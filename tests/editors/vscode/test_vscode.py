@@ -1,19 +1,25 @@
-"""The extension in a real VS Code, over the real server and engine with the embedded model."""
+"""The packaged extension in a real VS Code: a first hour over a scripted server, and typing over the real engine."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from model.service import launcher
+from tests.editors import chromium
 from tests.editors.vscode import code_server
+from tests.editors.vscode.stand_in import MODEL, make_wheels
 
-pytestmark = [pytest.mark.vscode, pytest.mark.model, pytest.mark.slow]
+pytestmark = [pytest.mark.vscode, pytest.mark.slow]
 
+FOLDER = Path(__file__).parent
 SAMPLE = '''class Account:
     """Somebody's money."""
 
@@ -27,42 +33,86 @@ SAMPLE = '''class Account:
     def withdraw(self, amount):
         self'''
 KEY = "."
+CALM = {
+    "editor.wordBasedSuggestions": "off",
+    "editor.minimap.enabled": False,
+    "workbench.startupEditor": "none",
+    "workbench.secondarySideBar.defaultVisibility": "hidden",
+    "workbench.tips.enabled": False,
+}
 
 
-@pytest.mark.usefixtures("embedded_model")
-def test_ghost_text_is_seen_and_taken(tmp_path: Path):
+@pytest.fixture(scope="module")
+def vsix(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """What starts code-server, and the packaged extension."""
     entry = code_server.install()
-    code_server.chromium()
-    code_server.prepare_driver()
-    workspace = tmp_path / "workspace"
-    workspace.mkdir()
-    (workspace / "account.py").write_text(SAMPLE)
-    code_server.build_extension(tmp_path / "extensions")
+    chromium.prepare()
+    return entry, code_server.package(tmp_path_factory.mktemp("vsix"))
+
+
+@contextmanager
+def opened(vsix: tuple[Path, Path], home: Path, settings: dict[str, object], source: str) -> Iterator[tuple[str, Path]]:
+    """VS Code with the extension installed and a workspace with one file; its address, and the file."""
+    entry, package = vsix
+    code_server.install_extension(entry, home, package)
+    file = home / "workspace" / "account.py"
+    file.parent.mkdir()
+    file.write_text(source)
+    try:
+        with code_server.serving(entry, home, file.parent, {**CALM, **settings}) as url:
+            yield url, file
+    finally:
+        launcher.stop()
+
+
+def keep(screenshot: Path) -> None:
+    """Where the documents' pictures are made anew."""
+    folder = os.environ.get("TERSELY_SCREENSHOTS")
+    if folder and screenshot.exists():
+        shutil.copy(screenshot, folder)
+
+
+def test_a_first_hour(vsix: tuple[Path, Path], tmp_path: Path):
+    pid_file = tmp_path / "pid"
+    wheels = make_wheels(tmp_path / "wheels", pid_file)
+    settings = {"tersely.server.wheels": str(wheels), "tersely.server.python": sys.executable}
+    with opened(vsix, tmp_path, settings, "# Notes\n") as (url, file):
+        saw = chromium.drive(FOLDER / "drive_scripted.js", url, file.name, tmp_path / "data", pid_file, tmp_path)
+    keep(tmp_path / "vscode-start.png")
+    assert saw["statusBefore"] == "circle-outline"
+    assert saw["pid"]
+    assert saw["word"] == "lines = first"
+    assert saw["line"] == ["lines = first()", "second()"]
+    assert saw["alternative"] == "many = two()"
+    assert (saw["on"], saw["onAgain"], saw["restarted"]) == (True, True, True)
+    assert saw["languageOff"] == [False, ["python"]]
+    suggested, words = saw["snoozed"]  # type: ignore[misc]
+    assert not suggested
+    assert "5 min" in words
+    assert "http://" in str(saw["complaint"])
+    assert saw["model"] == MODEL
+    assert saw["errors"] == []
+    assert not psutil.pid_exists(int(pid_file.read_text())), "the server went with its editor"
+
+
+@pytest.mark.model
+@pytest.mark.usefixtures("embedded_model")
+def test_ghost_text_is_seen_and_taken(vsix: tuple[Path, Path], tmp_path: Path):
     settings = {
         "tersely.server.path": str(Path(sys.executable).with_name("tersely")),
         "tersely.level": "eager",
         "tersely.engine.threads": 1,
-        "editor.wordBasedSuggestions": "off",
-        "editor.minimap.enabled": False,
-        "workbench.startupEditor": "none",
-        "workbench.secondarySideBar.defaultVisibility": "hidden",
-        "workbench.tips.enabled": False,
     }
     screenshot = tmp_path / "vscode.png"
-    try:
-        with code_server.serving(entry, tmp_path, workspace, settings) as url:
-            saw = code_server.drive(url, "account.py", KEY, screenshot)
-    finally:
-        launcher.stop()
-        keep = os.environ.get("TERSELY_SCREENSHOTS")
-        if keep and screenshot.exists():
-            shutil.copy(screenshot, Path(keep) / "vscode.png")
+    with opened(vsix, tmp_path, settings, SAMPLE) as (url, file):
+        saw = chromium.drive(FOLDER / "drive_model.js", url, file.name, KEY, screenshot)
+    keep(screenshot)
     first = str(saw["first"])
     assert saw["advanced"] == first[1:]
     after_word = str(saw["afterWord"])
     assert len(after_word) < len(first) - 1
     assert first.endswith(after_word)
     # Lines behind the first are shown elsewhere on the screen, and taken with it.
-    assert (workspace / "account.py").read_text().startswith(f"{SAMPLE}{KEY}{first}")
+    assert file.read_text().startswith(f"{SAMPLE}{KEY}{first}")
     assert saw["explained"]
     assert saw["errors"] == []
