@@ -41,7 +41,6 @@ class _Burst:
     suffix: str
     to_the_end: bool
     """Did the suffix window reach the end of the file?"""
-    budget: PromptBudget
 
 
 class Bursts:
@@ -50,13 +49,22 @@ class Bursts:
     def __init__(self) -> None:
         self._bursts: OrderedDict[str, _Burst] = OrderedDict()
 
-    def lay_out(self, *, path: str, text: str, offset: int, budget: PromptBudget, remember: bool = True) -> Layout:
-        """The window for a cursor: that of the burst it goes on with, or a new one of the size of `budget`.
+    def lay_out(
+        self,
+        *,
+        path: str,
+        text: str,
+        offset: int,
+        budget: PromptBudget,
+        remember: bool = True,
+        anew: bool = False,
+    ) -> Layout:
+        """The window for a cursor: that of the burst it goes on with, or (or if `anew`) one of the size of `budget`.
 
-        Without `remember` the burst stays as it is, for a cursor that is only supposed.
+        A burst keeps its size, since a change of it costs more than it is worth. Without `remember` the burst stays as it is, for a cursor that is only supposed.
         """
         burst = self._bursts.get(path)
-        begins = burst is None or burst.budget != budget or not _goes_on(burst, text, offset)
+        begins = burst is None or anew or not _goes_on(burst, text, offset)
         if begins:
             burst = _begin(text, offset, budget)
         assert burst is not None
@@ -89,7 +97,6 @@ def _begin(text: str, offset: int, budget: PromptBudget) -> _Burst:
         prefix=text[window.start : anchor],
         suffix=text[offset : window.end],
         to_the_end=window.end == len(text),
-        budget=budget,
     )
 
 

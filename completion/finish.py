@@ -29,7 +29,7 @@ def finish(situation: Situation, draft: Draft, *, shift: float) -> Suggestion:
         text, notes = "", (*notes, "dropped: it has the shape of a secret")
     found = confidence.Circumstances(
         stop_reason=draft.cut.reason,
-        polished=text != draft.kept.rstrip(),
+        polished=text.split() != draft.kept.split(),
         inside_line=bool(situation.site.rest_of_line.strip()),
         blank_before=not situation.site.line.strip(),
         in_words=syntax is not None and syntax.kind_at() != "code",

@@ -28,7 +28,8 @@ from completion.api import (
 from completion.burst import Bursts
 from completion.cache import SuggestionCache
 from completion.finish import finish, nothing
-from completion.generation import NO_USAGE, Draft, Judge, Order, write
+from completion.generation import NO_USAGE, Draft, Order, write
+from completion.guard import judge_for
 from completion.history import History
 from completion.language import detect
 from completion.pace import PromptPace
@@ -147,12 +148,9 @@ class EngineCompleter:
                 request_id=situation.request.request_id,
             ),
             guard=situation.guard,
-            judge=self._judge(situation),
+            judge=judge_for(situation, self._context) if self._settings.veto else None,
             deadline_s=None if limit_ms is None else time.perf_counter() + limit_ms / 1000,
         )
-
-    def _judge(self, situation: Situation) -> Judge | None:
-        return None
 
     async def _others(self, order: Order, first: Draft) -> list[Draft]:
         """Alternatives to a draft: distinct by construction where the engine tells rivals, else by chance."""
@@ -204,9 +202,15 @@ class EngineCompleter:
         most = 1.0 if model.fim_family == "tersely" else _LARGEST_SCALE
         budget = self._pace.budget(self._settings.budget, target_ms=self._settings.read_ms, most=most)
         room = max(1, model.context_tokens - self._settings.max_tokens - _ROOM_TOKENS)
+        anew = False
         while True:
             layout = self._bursts.lay_out(
-                path=request.path, text=request.text, offset=request.offset, budget=budget, remember=remember
+                path=request.path,
+                text=request.text,
+                offset=request.offset,
+                budget=budget,
+                remember=remember,
+                anew=anew,
             )
             prompt = render_prompt(
                 layout, text=request.text, path=request.path, family=model.fim_family, snippets=snippets
@@ -217,8 +221,7 @@ class EngineCompleter:
                 return prompt
             if sum(await self._engine.count_tokens(texts)) <= room or budget.prefix_characters == 1:
                 return prompt
-            budget = budget.scaled(0.5)
-            snippets = ()
+            budget, snippets, anew = budget.scaled(0.5), (), True
 
     async def _snippets(self, request: CompletionRequest, model: ModelInfo) -> Sequence[Snippet]:
         """What to show of other files: nothing where the model cannot read it. A defect costs the context alone."""

@@ -14,7 +14,7 @@ from tests.cursor import at_cursor
 async def shown(source: str, generated: str, *, level: Level = Level.BALANCED, path: str = "a.py") -> str:
     """What is offered at the cursor when the model says `generated`; empty: nothing."""
     text, offset = at_cursor(source)
-    completer = EngineCompleter(FakeEngine(generated), CompletionSettings(level=level))
+    completer = EngineCompleter(FakeEngine(generated, logprob=-0.001), CompletionSettings(level=level))
     suggestions = await completer.complete(CompletionRequest(text=text, offset=offset, path=path))
     return suggestions[0].text if suggestions else ""
 

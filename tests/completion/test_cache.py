@@ -1,0 +1,75 @@
+"""Suggestions that still hold, by the text around the cursor."""
+
+from __future__ import annotations
+
+from completion.api import CompletionRequest, CompletionTimings, Suggestion
+from completion.cache import SuggestionCache
+from completion.generation import NO_USAGE
+from tests.cursor import at_cursor
+
+
+def request_at(source: str, path: str = "a.py") -> CompletionRequest:
+    text, offset = at_cursor(source)
+    return CompletionRequest(text=text, offset=offset, path=path)
+
+
+def suggestion_at(request: CompletionRequest, text: str) -> Suggestion:
+    return Suggestion(
+        text=text,
+        start=request.offset,
+        end=request.offset,
+        stop_reason="eos",
+        confidence=0.5,
+        model="m",
+        usage=NO_USAGE,
+        timings=CompletionTimings(),
+    )
+
+
+def held(cache: SuggestionCache, source: str, path: str = "a.py") -> str | None:
+    found = cache.advance(request_at(source, path))
+    return None if found is None else found.text
+
+
+def remembering(source: str, text: str) -> SuggestionCache:
+    cache = SuggestionCache()
+    cache.remember(request_at(source), suggestion_at(request_at(source), text))
+    return cache
+
+
+def test_typed_along_and_back() -> None:
+    cache = remembering("x = 1\n‸\ny = 2\n", "return value")
+    assert held(cache, "x = 1\nre‸\ny = 2\n") == "turn value"
+    assert held(cache, "x = 1\n‸\ny = 2\n") == "return value"
+    assert held(cache, "x = 1\nreturn value‸\ny = 2\n") is None
+    assert held(cache, "x = 1\nra‸\ny = 2\n") is None
+    assert held(cache, "x = 1\n‸\ny = 2\n", path="b.py") is None
+
+
+def test_a_suggestion_moves_with_its_lines() -> None:
+    far = "z = 0\n" * 400
+    cache = remembering(far + "x = 1\n‸\n", "return value")
+    assert held(cache, "import os\n" + far + "x = 1\nret‸\n") == "urn value"
+
+
+def test_nothing_is_remembered_too() -> None:
+    cache = remembering("x = 1‸\n", "")
+    assert held(cache, "x = 1‸\n") == ""
+    assert held(cache, "x = 12‸\n") is None
+
+
+def test_the_newest_of_two_for_the_same_place_holds() -> None:
+    cache = remembering("x‸\n", " = 1")
+    cache.remember(request_at("x‸\n"), suggestion_at(request_at("x‸\n"), " = 2"))
+    assert held(cache, "x‸\n") == " = 2"
+
+
+def test_forgetting() -> None:
+    cache = remembering("x‸\n", " = 1")
+    cache.forget("b.py")
+    assert held(cache, "x‸\n") == " = 1"
+    cache.forget("a.py")
+    assert held(cache, "x‸\n") is None
+    cache = remembering("x‸\n", " = 1")
+    cache.clear()
+    assert held(cache, "x‸\n") is None
