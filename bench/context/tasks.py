@@ -25,6 +25,8 @@ class Task:
     name: str
     gold_path: str
     gold_line: int
+    gold_text: str
+    """How that line begins, up to 60 characters."""
     kind: str
     """name: imported by name; module: a member of an imported module; inherited: of a base class elsewhere."""
 
@@ -89,6 +91,7 @@ class Package:
                     name=name,
                     gold_path=target.path,
                     gold_line=_line(node),
+                    gold_text=target.text.split("\n")[_line(node) - 1].strip()[:60].rstrip(),
                     kind=kind,
                 )
 

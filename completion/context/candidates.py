@@ -1,29 +1,36 @@
 """What could be worth showing at a cursor, each source by itself, with what ranking needs to know of each candidate.
 
 Sources, by how directly they bear on the cursor: members of the receiver, names that are imported, members of imported
-modules, inherited members, names in use nearby that are defined elsewhere, the counterpart of a test, chunks that look
-alike, and what was lately edited or viewed.
+modules, inherited members, names in use nearby that are defined elsewhere, what was lately edited or viewed, the
+counterpart of a test, callers and siblings of the function around the cursor, and chunks that look alike.
 """
 
 from __future__ import annotations
 
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from math import log
 
 from completion.context.facts import Definition
+from completion.context.kin import callers, counterparts, own_class, siblings
 from completion.context.library import Library
+from completion.context.receivers import OWN, classes_of
 from completion.context.resolve import Place, bindings, follow, is_package, members, module_of, resolve
-from completion.context.site import Surroundings
+from completion.context.site import Surroundings, echoes_of
 from completion.context.words import names
 
 _QUERY_WORDS = 12
+_SEARCHED = 4000
+"""Chunks that one search may weigh against each other: about 1 µs each."""
 _CHUNKS = 12
 _MODULE_MEMBERS = 100
 _BASES_DEPTH = 5
-_ANNOTATED = r"\b{}\s*(?::\s*|=\s*(?:await\s+|new\s+)?)[\"']?(?:\w+\.)*?([A-Za-z_]\w*)"
+_ASKED = 60
+_FREE = frozenset({"class", "type"})
+"""Kinds that are named without what they belong to."""
 _CLASS_BASES = re.compile(r"class\s+\w+\s*(?:\[[^\]]*\])?\s*(?:\(([^)]*)\)|(?:extends|:)\s*([\w.]+))")
 
 
@@ -44,6 +51,10 @@ class Candidate:
     """What the source itself thinks of it: BM25's score, or 1 / rank of what is recent."""
     peers: int = 0
     """In how many of the chunks that look alike its name stands."""
+    echo: float = 0.0
+    """How much the lines of similar code that name it are placed as the cursor's line is, 0 … 2."""
+    company: int = 0
+    """How many others of its file are named around the cursor."""
 
 
 @dataclass(slots=True)
@@ -64,12 +75,21 @@ class Gatherer:
         self._library, self._site, self._text = library, site, text
         self._recent = recent
         self._is_late = is_late
+        self._sources = (
+            self._receiver,
+            self._imported,
+            self._inherited,
+            self._nearby,
+            self._recently,
+            self._pair,
+            self._kin,
+        )
 
     def gather(self) -> list[Candidate]:
         """All candidates, each place once, from the source that found it first."""
         found: dict[tuple[str, int, str], Candidate] = {}
         try:
-            for source in (self._receiver, self._imported, self._inherited, self._nearby, self._recently, self._pair):
+            for source in self._sources:
                 for one in source():
                     found.setdefault((one.path, one.first_line, one.name), one)
                     if self._is_late():
@@ -84,18 +104,20 @@ class Gatherer:
 
     def _receiver(self) -> Iterator[Candidate]:
         """Members of what stands before the dot: a module, an instance of a known class, the class itself."""
-        if not self._site.receiver:
+        chain = self._site.receiver
+        if not chain or (chain[0] in OWN and len(chain) == 1):
             return
-        head = self._site.receiver[0]
-        if head in ("self", "cls", "this") and len(self._site.receiver) == 1:
-            return
-        if one := bindings(self._library, self._site.path).get(head):
+        if one := bindings(self._library, self._site.path).get(chain[0]):
             for path in module_of(self._library, self._site.path, one):
-                yield from self._of_module(path, head, source="receiver")
-        for path, owner in self._class_of(head):
-            yield from self._of_class(path, owner.name, f"a member of {head}, which is {owner.name}", "receiver")
+                yield from self._of_module(path, chain[0], source="receiver")
+        for path, owner in classes_of(self._library, self._site, self._text):
+            shown = ".".join(chain)
+            yield _of(path, owner, "receiver", f"the class of {shown}", owner.name)
+            yield from self._of_class(path, owner.name, f"a member of {shown}, which is {owner.name}", "receiver")
 
     def _imported(self) -> Iterator[Candidate]:
+        """What imports name first; then what else the imported modules offer."""
+        modules = []
         for alias, one in bindings(self._library, self._site.path).items():
             if self._is_late():
                 return
@@ -103,12 +125,14 @@ class Gatherer:
             for path, definition in places:
                 yield _of(path, definition, "import", f"imported as {alias}", alias)
             if not places:
-                for path in module_of(self._library, self._site.path, one)[:1]:
-                    yield from self._of_module(path, alias, source="module")
+                modules.append((alias, one))
+        for alias, one in modules:
+            for path in module_of(self._library, self._site.path, one):
+                yield from self._of_module(path, alias, source="module")
         facts = self._library.facts(self._site.path)
         for one in facts.imports if facts else ():
             if one.name == "*":
-                for path in module_of(self._library, self._site.path, one)[:1]:
+                for path in module_of(self._library, self._site.path, one):
                     yield from self._of_module(path, "", source="wildcard")
 
     def _inherited(self) -> Iterator[Candidate]:
@@ -135,16 +159,23 @@ class Gatherer:
     def _nearby(self) -> Iterator[Candidate]:
         """Names in use around the cursor that neither this file nor an import defines: by name, nearest file first."""
         facts = self._library.facts(self._site.path)
-        local = {one.name for one in facts.definitions} if facts else set()
+        own = {one.name for one in facts.definitions} if facts else set()
         bound = bindings(self._library, self._site.path)
-        asked = [name for name, _ in self._site.near.most_common(40) if len(name) > 3]
-        for name in asked:
-            if name in local or name in bound or self._is_late():
+        for name, _ in self._site.near.most_common(_ASKED):
+            last = name.rpartition(".")[2]
+            behind_dot = name.startswith(".")
+            if len(last) <= 3 or last in own or last in bound or name in self._site.bound or "." in name[1:]:
                 continue
-            places = [place for place in self._library.definitions_named(name) if place[0] != self._site.path]
-            if 0 < len(places) <= 6:
+            if self._is_late():
+                return
+            places = [
+                (path, one)
+                for path, one in self._library.definitions_named(last, most=6)
+                if path != self._site.path and (behind_dot or one.kind in _FREE or not one.owner)
+            ]
+            if places:
                 places.sort(key=lambda place: (_far(self._site.path, place[0]), place[0], place[1].first_line))
-                yield _of(*places[0], "name", f"{name} stands near the cursor", name)
+                yield _of(*places[0], "name", f"{last} stands near the cursor", name)
 
     def _recently(self) -> Iterator[Candidate]:
         for rank, (path, line) in enumerate(self._recent.edited):
@@ -166,20 +197,27 @@ class Gatherer:
 
     def _pair(self) -> Iterator[Candidate]:
         """The code of a test, or the test of some code."""
-        stem = PurePosixPath(self._site.path).name.split(".")[0]
-        plain = re.sub(r"^test_|_test$|_spec$|Tests?$", "", stem)
-        wanted = [plain] if plain != stem else [f"test_{stem}", f"{stem}_test", f"{stem}Test"]
-        for other in wanted:
-            for path in self._library.paths_with_stem(other)[:2]:
-                if path == self._site.path:
-                    continue
-                for definition in members(self._library, path, "")[:20]:
-                    yield _of(path, definition, "pair", "the code of this test, or its test", definition.name)
+        for path in counterparts(self._library, self._site.path):
+            for definition in members(self._library, path, "")[:20]:
+                yield _of(path, definition, "pair", "the code of this test, or its test", definition.name)
+
+    def _kin(self) -> Iterator[Candidate]:
+        """Callers and siblings of the function around the cursor, and the rest of its class."""
+        for path, definition in own_class(self._library, self._site):
+            yield _of(path, definition, "inherited", "of the class of this function", definition.name)
+        for source, found in (("caller", callers), ("sibling", siblings)):
+            for lines in found(self._library, self._site):
+                yield Candidate(
+                    source=source,
+                    path=lines.path,
+                    name=lines.name,
+                    first_line=lines.first_line,
+                    last_line=lines.last_line,
+                    reason=lines.reason,
+                )
 
     def _alike(self) -> Iterator[Candidate]:
-        weights = self._site.near_words
-        rare = self._library.rare([word for word, _ in weights.most_common(60)])[:_QUERY_WORDS]
-        for hit in self._library.search(rare, limit=_CHUNKS):
+        for hit in self._library.search(self._telling_words(), limit=_CHUNKS):
             if hit.path != self._site.path:
                 yield Candidate(
                     source="alike",
@@ -191,11 +229,35 @@ class Gatherer:
                     score=hit.score,
                 )
 
+    def _telling_words(self) -> list[str]:
+        """Words near the cursor, by how near and how rare, as many as can be looked up in the time there is."""
+        weights = dict(self._site.near_words.most_common(60))
+        chunks = self._library.in_chunks(list(weights))
+        worth = {word: weight / log(8 + chunks.get(word, 0)) for word, weight in weights.items()}
+        chosen: list[str] = []
+        left = _SEARCHED
+        for word in sorted(worth, key=lambda word: (-worth[word], word)):
+            if len(chosen) < _QUERY_WORDS and chunks.get(word, 0) <= left:
+                chosen.append(word)
+                left -= chunks.get(word, 0)
+        return chosen
+
     def _count_peers(self, alike: list[Candidate], others: list[Candidate]) -> None:
-        """Which candidates does similar code use?"""
-        texts = [set(names(self._library.lines(one.path, one.first_line, one.last_line))) for one in alike]
+        """Which candidates does similar code use, and where it looks as it does here?"""
+        texts, echoes = [], dict[str, float]()
+        for one in alike:
+            lines = self._library.lines(one.path, one.first_line, one.last_line)
+            texts.append(set(names(lines)))
+            for name, strength in echoes_of(self._site, lines.split("\n")).items():
+                echoes[name] = max(strength, echoes.get(name, 0.0))
+        near = self._site.near
+        company: Counter[str] = Counter()
         for one in others:
             one.peers = sum(one.name in text for text in texts)
+            one.echo = echoes.get(one.name, 0.0)
+            company[one.path] += bool(near[reached(one.known_as)])
+        for one in others:
+            one.company = company[one.path] - bool(near[reached(one.known_as)])
 
     def _of_module(self, path: str, alias: str, *, source: str) -> Iterator[Candidate]:
         """What a module offers: first what this file names already, then as much more as there is room for."""
@@ -203,7 +265,7 @@ class Gatherer:
         own = {one.name: one for one in members(self._library, path, "")}
         handed_on = bindings(self._library, path)
         offered = [name for name in dict.fromkeys([*own, *handed_on]) if name != alias]
-        in_use = [name for name in offered if self._site.uses[name]]
+        in_use = [name for name in offered if self._site.uses[reached(f"{alias}.{name}" if alias else name)]]
         public = [name for name in own if not name.startswith("_")]
         private = [name for name in own if name.startswith("_") and not name.startswith("__")]
         # Whole packages hand names on in their own file; elsewhere an import is the module's private affair.
@@ -221,17 +283,6 @@ class Gatherer:
             if not definition.name.startswith("__"):
                 yield _of(path, definition, source, reason, definition.name)
 
-    def _class_of(self, name: str) -> list[Place]:
-        """Classes that a variable may be an instance of, from its annotation or the call that made it."""
-        before = self._text.split("\n")[: self._site.line]
-        pattern = re.compile(_ANNOTATED.format(re.escape(name)))
-        types = [match[1] for line in before[-200:] for match in pattern.finditer(line)]
-        for type_name in [name, *reversed(types)]:
-            places = resolve(self._library, self._site.path, type_name)
-            if places and places[0][1].kind == "class":
-                return places
-        return []
-
 
 def _of(path: str, definition: Definition, source: str, reason: str, known_as: str) -> Candidate:
     return Candidate(
@@ -244,6 +295,12 @@ def _of(path: str, definition: Definition, source: str, reason: str, known_as: s
         reason=reason,
         known_as=known_as,
     )
+
+
+def reached(known_as: str) -> str:
+    """The mention (`completion.context.words.mentions`) by which a file uses what it knows as `a.b`."""
+    holder, _, name = known_as.rpartition(".")
+    return name if not holder else f".{name}" if "." in holder else known_as
 
 
 def _named(place: Place) -> tuple[str, str]:

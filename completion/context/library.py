@@ -115,24 +115,43 @@ class Library:
             self._stems[stem] = store.paths_with_stem(stem) if store else []
         return self._stems[stem]
 
-    def definitions_named(self, name: str) -> list[tuple[str, Definition]]:
-        """Where a name is defined: in buffers as they are now, elsewhere as indexed."""
+    def paths_in_folders(self, name: str) -> list[str]:
+        """Files that lie directly in a folder of this name, in the order of paths."""
         store = self._open()
-        indexed = store.definitions_named(name) if store else []
-        found = [(path, one) for path, one in indexed if path not in self._buffers]
-        for path, buffer in self._buffers.items():
-            found += [(path, one) for one in buffer.facts.definitions if one.name == name]
-        return found
+        return store.paths_in_folders(name) if store else []
 
-    def rare(self, words: Sequence[str]) -> list[str]:
-        """The words that are not common in this root."""
+    def definitions_named(self, name: str, *, most: int = 40) -> list[tuple[str, Definition]]:
+        """Where a name is defined: in buffers as they are now, elsewhere as indexed.
+
+        Nothing for a name that more than `most` files define: it says little, and costs much to look up.
+        """
         store = self._open()
-        return store.rare(words) if store else []
+        paths = store.files_defining(name, limit=most + 1) if store else []
+        if len(paths) > most:
+            return []
+        paths = [path for path in paths if path not in self._buffers] + list(self._buffers)
+        return [
+            (path, one)
+            for path in paths
+            if (facts := self.facts(path)) is not None
+            for one in facts.definitions
+            if one.name == name
+        ]
+
+    def in_chunks(self, words: Sequence[str]) -> dict[str, int]:
+        """In how many chunks of this root each word stands, about; rare words may be missing."""
+        store = self._open()
+        return store.in_chunks(words) if store else {}
 
     def search(self, words: Sequence[str], *, limit: int) -> list[Hit]:
         """Chunks like these words, best first. Files with an open buffer are searched as indexed."""
         store = self._open()
         return store.search(words, limit=limit) if store else []
+
+    def users(self, name: str, *, limit: int) -> list[Hit]:
+        """Chunks that have all parts of a name side by side, as they were indexed."""
+        store = self._open()
+        return store.users(name, limit=limit) if store else []
 
     def _open(self) -> Store | None:
         if self._store is None and self._file is not None:

@@ -13,6 +13,7 @@ from completion.context.facts import Definition, Import
 from completion.context.library import Library
 
 _DEPTH = 4
+_PACKAGE_FILES = 8
 _NO_PARTS = frozenset({"", "crate", "self", "super", "@", "~", "std"})
 _OWN_FILES = ("__init__", "index", "mod", "lib", "init")
 _ENDING = re.compile(r"\.(?:d\.ts|[A-Za-z]{1,5})$")
@@ -43,6 +44,8 @@ def _locate(library: Library, path: str, module: str) -> list[str]:
     wanted, exact = _wanted(path, module)
     if not wanted:
         return []
+    if path.endswith(".go"):
+        return _go_package(library, wanted)
     found = library.paths_with_stem(wanted.rpartition("/")[2])
     keys = {one: module_key(one) for one in found}
     if exact:
@@ -50,6 +53,16 @@ def _locate(library: Library, path: str, module: str) -> list[str]:
     else:
         matching = [one for one in found if keys[one] == wanted or keys[one].endswith("/" + wanted)]
     return sorted(matching, key=lambda one: (-_shared(path, one), len(one), one))[:3]
+
+
+def _go_package(library: Library, wanted: str) -> list[str]:
+    """Go imports folders, whose path in the root is the end of the import's; the longest such end is meant."""
+    files = library.paths_in_folders(wanted.rpartition("/")[2])
+    folders = {one.rpartition("/")[0] for one in files if one.endswith(".go") and not one.endswith("_test.go")}
+    ends = [folder for folder in folders if wanted == folder or wanted.endswith("/" + folder)]
+    ends = ends or [folder for folder in folders if folder.endswith("/" + wanted)]
+    best = max(ends, key=lambda folder: (len(folder), folder), default=None)
+    return [one for one in files if one.rpartition("/")[0] == best and not one.endswith("_test.go")][:_PACKAGE_FILES]
 
 
 def bindings(library: Library, path: str) -> dict[str, Import]:
@@ -106,8 +119,12 @@ def follow(library: Library, path: str, one: Import, *, depth: int = _DEPTH) -> 
 
 
 def module_of(library: Library, path: str, one: Import) -> list[str]:
-    """The files of the module that an import binds as a whole (`import a.b`, `from a import b` where b is a file)."""
-    return locate(library, path, one.module if one.name in ("", "*") else _joined(one.module, one.name))
+    """The files of the module that an import binds as a whole (`import a.b`, `from a import b` where b is a file).
+
+    One file, the nearest; of a Go package, all of its files.
+    """
+    found = locate(library, path, one.module if one.name in ("", "*") else _joined(one.module, one.name))
+    return found if path.endswith(".go") else found[:1]
 
 
 def _joined(module: str, name: str) -> str:

@@ -101,7 +101,7 @@ class Retriever:
         if held and held.budget == budget and _stays(held, request):
             return held.snippets
         site, candidates = self.gather(request)
-        texts = [(one, self._text(one.candidate, budget)) for one in rank(candidates, site)[:_CHOSEN_FROM]]
+        texts = [(one, self.shown(one.candidate, budget)) for one in rank(candidates, site)[:_CHOSEN_FROM]]
         cached = held.places if held else frozenset()
         picks = _steady(choose([(one, text) for one, text in texts if text], budget, cached), cached)
         places = frozenset((one.candidate.path, one.text) for one in picks)
@@ -118,7 +118,8 @@ class Retriever:
         self._held.pop(path, None)
         self._read_s.pop(path, None)
 
-    def _text(self, one: Candidate, budget: Budget) -> str:
+    def shown(self, one: Candidate, budget: Budget) -> str:
+        """What a prompt would show of a candidate, without secrets."""
         if one.definition is None:
             text = self.library.lines(one.path, one.first_line, one.last_line)
         elif one.definition.kind == "class":

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from completion.context.facts import Definition, Facts
-from completion.context.words import names, parts
+from completion.context.slots import Slot, in_header, indentation, opened, slot
+from completion.context.words import mentions, names, parts
 
 NEAR_LINES_BEFORE = 12
 NEAR_LINES_AFTER = 6
 _READ_LINES = 1000
 _BELOW = 100
+_WANTED_LINES = 8
+_LEAST_ECHO = 0.3
 _TYPED = re.compile(r"[A-Za-z_$][\w$]*$")
 _RECEIVER = re.compile(r"((?:[A-Za-z_$][\w$]*(?:\([^()]*\))?\s*(?:\.|->|::)\s*)+)$")
 _SEPARATOR = re.compile(r"\s*(?:\.|->|::)\s*")
@@ -24,11 +27,17 @@ _IMPORTS = re.compile(
     r"|__all__\s*=\s*[\[(][^\])]*[\])])",
     re.MULTILINE,
 )
+_BOUND = re.compile(
+    r"(?:^|[,(\s*&])([A-Za-z_]\w*)\s*(?::[^=,()]+|:)?=(?![=>])|\bfor\s+([^:;]+?)\s+(?:in|of)\b|\bas\s+(\w+)"
+    r"|\b(?:const|let|var|val)\s+(?:mut\s+)?(\w+)"
+)
+_ANNOTATED = re.compile(r"(?:->|\w\s?:)\s*[\"']?(?:Optional\[|list\[)?([A-Za-z_]\w*)")
+_PARAMETERS = re.compile(r"\b(def|fn|func|function|lambda)\b[^(:]*[(\s]([^)]*)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """A cursor's surroundings. Lines count from 1."""
+    """A cursor's surroundings. Lines count from 1. Names are `completion.context.words.mentions`."""
 
     path: str
     language: str
@@ -38,6 +47,8 @@ class Surroundings:
     receiver: tuple[str, ...]
     """`a.b.` before the cursor as (a, b)."""
     line_before: str
+    beside: tuple[str, str]
+    """The nearest lines before and behind that are not blank."""
     uses: Counter[str]
     """How often each name stands in the file, imports left out."""
     near: Counter[str]
@@ -46,12 +57,24 @@ class Surroundings:
     """Parts of those names, those of closer lines weighing more."""
     beside_words: frozenset[str]
     """Parts of the names on the lines right before and behind."""
+    wanted_words: frozenset[str]
+    """Parts of names that the lines behind read, and no line of the definition before gives."""
     distance: Mapping[str, int]
     """For each name, how many lines above the cursor it was last used (below it: as many, and a hundred)."""
     echoes: Mapping[str, float]
     """Names on lines of this file whose neighbours look like the cursor's neighbours, and how much they do, 0 … 2."""
-    in_brackets: bool
-    """Does the line before leave a bracket open?"""
+    slot: Slot
+    """What kind of place the cursor's line is."""
+    slots: Counter[str]
+    """How often each name stands on lines in a place of the same kind."""
+    annotated: Counter[str]
+    """How often each name stands for a type."""
+    decorators: frozenset[str]
+    """Names that stand behind an `@`."""
+    in_header: bool
+    """Is the cursor among a function's parameters?"""
+    bound: frozenset[str]
+    """Names that this file gives a value."""
     enclosing: tuple[Definition, ...]
     """The definitions around the cursor, the innermost last."""
 
@@ -75,12 +98,15 @@ def look_around(*, text: str, offset: int, path: str, language: str, facts: Fact
         weight = max(1, 4 - abs(number - row) // 2)
         for word in parts(lines[number]):
             near_words[word] += weight
-    outside = _IMPORTS.sub(lambda match: "\n" * match[0].count("\n"), text)
-    plain = outside.split("\n")
-    near = "\n".join(plain[start:end])
+    plain = _IMPORTS.sub(lambda match: "\n" * match[0].count("\n"), text).split("\n")
     before, behind = _neighbour(plain, row, -1), _neighbour(plain, row, 1)
-    distance, echoes = _read(plain, row, before, behind)
+    column = indentation(lines[row]) if lines[row].strip() else len(line_before.expandtabs(4))
+    own = slot(column, before, behind)
+    reading = _read(plain, row, before, behind, own)
     holders = [one for one in facts.definitions if one.first_line <= row + 1 <= one.last_line]
+    enclosing = [one for one in holders if one.kind in ("class", "function", "method", "module")]
+    known = {one.name for one in enclosing}
+    enclosing += [one for one in opened(lines, row, column) if one.name not in known]
     return Surroundings(
         path=path,
         language=language,
@@ -88,18 +114,25 @@ def look_around(*, text: str, offset: int, path: str, language: str, facts: Fact
         typed=typed[0] if typed else "",
         receiver=receiver_at(text, offset),
         line_before=line_before,
-        uses=Counter(names(outside)),
-        near=Counter(names(near)),
+        beside=(before, behind),
+        uses=Counter(name for line in plain for name in _known(line).mentions),
+        near=Counter(name for line in plain[start:end] for name in _known(line).mentions),
         near_words=near_words,
         beside_words=frozenset(parts(before + "\n" + behind)),
-        distance=distance,
-        echoes=echoes,
-        in_brackets=before.rstrip().endswith(("(", "[", "{", ",")),
-        enclosing=tuple(one for one in holders if one.kind in ("class", "function", "method", "module")),
+        wanted_words=_wanted(plain, row, enclosing),
+        distance=reading.distance,
+        echoes=reading.echoes,
+        slot=own,
+        slots=reading.slots,
+        annotated=Counter(name for line in plain for name in _known(line).annotated),
+        decorators=frozenset(line.strip()[1:].partition("(")[0] for line in plain if line.lstrip().startswith("@")),
+        in_header=in_header(lines, row),
+        bound=frozenset(name for line in plain for name in _known(line).bound),
+        enclosing=tuple(enclosing),
     )
 
 
-def _neighbour(lines: list[str], row: int, step: int) -> str:
+def _neighbour(lines: Sequence[str], row: int, step: int) -> str:
     """The nearest line that is not blank, before or behind; empty where there is none nearby."""
     for number in range(row + step, row + 5 * step, step):
         if 0 <= number < len(lines) and lines[number].strip():
@@ -107,34 +140,110 @@ def _neighbour(lines: list[str], row: int, step: int) -> str:
     return ""
 
 
-def _read(lines: list[str], row: int, before: str, behind: str) -> tuple[dict[str, int], dict[str, float]]:
-    """Distances and echoes of all names, in one pass over the lines (of a very long file, those not far away)."""
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    distance: dict[str, int]
+    echoes: dict[str, float]
+    slots: Counter[str]
+
+
+def _read(lines: Sequence[str], row: int, before: str, behind: str, own: Slot) -> _Reading:
+    """What the other lines say of names, in one pass (of a very long file, over those not far away)."""
     start = max(0, row - _READ_LINES)
-    sets = dict(enumerate(map(_names_of, lines[start : row + _READ_LINES]), start))
+    filled = [number for number in range(start, min(len(lines), row + _READ_LINES)) if lines[number].strip()]
+    filled = [number for number in filled if number != row]
     distance: dict[str, int] = {}
     echoes: dict[str, float] = {}
+    slots: Counter[str] = Counter()
     wanted_before, wanted_behind = frozenset(names(before)), frozenset(names(behind))
-    filled = [number for number in sets if number != row and lines[number].strip()]
+    known = [_known(lines[number]) for number in filled]
+    columns = [indentation(lines[number]) for number in filled]
+    nothing, last = frozenset[str](), len(filled) - 1
     for index, number in enumerate(filled):
-        here = sets[number]
+        here = known[index].mentions
         away = row - number if number < row else number - row + _BELOW
-        above = sets[filled[index - 1]] if index else frozenset()
-        below = sets[filled[index + 1]] if index + 1 < len(filled) else frozenset()
+        above = known[index - 1].names if index else nothing
+        below = known[index + 1].names if index < last else nothing
         alike = _jaccard(above, wanted_before) + _jaccard(below, wanted_behind)
+        deeper = columns[index + 1] - columns[index] if index < last else -1
+        same = (deeper > 0) - (deeper < 0) == own.behind and min(columns[index] // 4, 3) == own.depth
+        if same:
+            next_line = lines[filled[index + 1]] if index < last else ""
+            same = slot(columns[index], lines[filled[index - 1]] if index else "", next_line) == own
         for name in here:
             if away < distance.get(name, away + 1):
                 distance[name] = away
-            if alike > echoes.get(name, 0.3):
+            if alike > echoes.get(name, _LEAST_ECHO):
                 echoes[name] = alike
-    return distance, echoes
+            if same:
+                slots[name] += 1
+    return _Reading(distance, echoes, slots)
+
+
+def echoes_of(site: Surroundings, lines: Sequence[str]) -> dict[str, float]:
+    """As `Surroundings.echoes`, from the lines of another file; names without what they are reached through."""
+    wanted_before, wanted_behind = frozenset(names(site.beside[0])), frozenset(names(site.beside[1]))
+    filled = [_known(line) for line in lines if line.strip()]
+    nothing, last = frozenset[str](), len(filled) - 1
+    echoes: dict[str, float] = {}
+    for index, line in enumerate(filled):
+        above = filled[index - 1].names if index else nothing
+        below = filled[index + 1].names if index < last else nothing
+        alike = _jaccard(above, wanted_before) + _jaccard(below, wanted_behind)
+        if alike > _LEAST_ECHO:
+            for name in line.names:
+                echoes[name] = max(alike, echoes.get(name, 0.0))
+    return echoes
+
+
+def _wanted(lines: Sequence[str], row: int, enclosing: Sequence[Definition]) -> frozenset[str]:
+    """Parts of names that are read behind the cursor and met nowhere before it in its definition."""
+    first = enclosing[-1].first_line - 1 if enclosing else row - NEAR_LINES_BEFORE
+    last = min(len(lines), row + 1 + _WANTED_LINES, enclosing[-1].last_line if enclosing else len(lines))
+    met = {name for number in range(max(0, first), row) for name in _known(lines[number]).names}
+    read: dict[str, None] = {}
+    for number in range(row + 1, last):
+        line = _known(lines[number])
+        read |= dict.fromkeys(name for name in line.bare if name not in met)
+        met.update(line.bound)
+    return frozenset(word for name in read for word in parts(name))
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """What a line says by itself."""
+
+    mentions: tuple[str, ...]
+    names: frozenset[str]
+    bare: tuple[str, ...]
+    bound: frozenset[str]
+    annotated: tuple[str, ...]
 
 
 @lru_cache(maxsize=8192)
-def _names_of(line: str) -> frozenset[str]:
+def _known(line: str) -> _Line:
     """Lines stay the same from key to key."""
-    return frozenset(names(line))
+    found = tuple(mentions(line))
+    return _Line(
+        mentions=found,
+        names=frozenset(names(line)),
+        bare=tuple(name for name in found if "." not in name),
+        bound=_bound(line),
+        annotated=tuple(_ANNOTATED.findall(line)) if ":" in line or "->" in line else (),
+    )
+
+
+def _bound(line: str) -> frozenset[str]:
+    found = {name for match in _BOUND.finditer(line) for group in match.groups() if group for name in names(group)}
+    for match in _PARAMETERS.finditer(line):
+        for parameter in match[2].split(","):
+            said = names(parameter.partition("=")[0].partition(":")[0])
+            found.update(said[:1] if match[1] == "func" else said[-1:])
+    return frozenset(found)
 
 
 def _jaccard(one: frozenset[str], other: frozenset[str]) -> float:
+    if one.isdisjoint(other):
+        return 0.0
     shared = len(one & other)
-    return shared / (len(one) + len(other) - shared) if shared else 0.0
+    return shared / (len(one) + len(other) - shared)

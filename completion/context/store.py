@@ -6,6 +6,7 @@ usable index that lacks some. Knows no source tree: who calls brings texts and f
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterable, Sequence
@@ -16,27 +17,20 @@ from pathlib import Path, PurePosixPath
 from completion.context.facts import Definition, Facts, Import
 from completion.context.words import CHUNK_LINES, chunks, spaced
 
-_VERSION = 1
+_VERSION = 2
 _CHUNK_BITS = 12
 """A chunk's row is its file's id and its own number in these many bits."""
-_COMMON_SHARE = 0.02
-"""Words that stand in more than this share of the chunks say nothing, and cost the most to look up."""
+_COUNTED_FROM = 20
+"""Of words in fewer chunks it is not kept in how many: they are rare."""
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS files(
-  id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, stem TEXT NOT NULL, language TEXT NOT NULL,
-  size_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, hash BLOB NOT NULL, text BLOB NOT NULL);
+  id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, stem TEXT NOT NULL,
+  size_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, hash BLOB NOT NULL, text BLOB NOT NULL, facts BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS files_stem ON files(stem);
-CREATE TABLE IF NOT EXISTS definitions(
-  file INTEGER NOT NULL, name TEXT NOT NULL, kind TEXT NOT NULL, owner TEXT NOT NULL,
-  first_line INTEGER NOT NULL, last_line INTEGER NOT NULL, text TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS definitions_name ON definitions(name);
-CREATE INDEX IF NOT EXISTS definitions_file ON definitions(file);
-CREATE TABLE IF NOT EXISTS imports(
-  file INTEGER NOT NULL, module TEXT NOT NULL, name TEXT NOT NULL, alias TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS imports_file ON imports(file);
+CREATE TABLE IF NOT EXISTS names(name TEXT NOT NULL, file INTEGER NOT NULL, PRIMARY KEY(name, file)) WITHOUT ROWID;
 CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5(body, content='', tokenize='ascii');
 CREATE VIRTUAL TABLE IF NOT EXISTS vocabulary USING fts5vocab(words, row);
-CREATE TABLE IF NOT EXISTS common(word TEXT PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS common(word TEXT PRIMARY KEY, chunks INTEGER NOT NULL) WITHOUT ROWID;
 PRAGMA user_version = {_VERSION};
 """
 
@@ -134,45 +128,40 @@ class Store:
     def settle(self) -> None:
         """After many changes: note which words are common, and give the log's space back."""
         with self._db:
-            (count,) = self._db.execute("SELECT count(*) FROM words").fetchone()
             self._db.execute("DELETE FROM common")
-            self._db.execute(
-                "INSERT INTO common SELECT term FROM vocabulary WHERE doc > ?", (max(50, int(count * _COMMON_SHARE)),)
-            )
+            self._db.execute("INSERT INTO common SELECT term, doc FROM vocabulary WHERE doc >= ?", (_COUNTED_FROM,))
         self._db.execute("PRAGMA optimize")
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _add(self, entry: Entry) -> None:
         stamp, facts = entry.stamp, entry.facts
-        row = (entry.path, _stem(entry.path), facts.language, stamp.size_bytes, stamp.mtime_ns, stamp.hash)
-        packed = zlib.compress(entry.text.encode("utf-8", "replace"), 3)
         file = self._db.execute(
-            "INSERT INTO files(path, stem, language, size_bytes, mtime_ns, hash, text) VALUES(?, ?, ?, ?, ?, ?, ?)",
-            (*row, packed),
+            "INSERT INTO files(path, stem, size_bytes, mtime_ns, hash, text, facts) VALUES(?, ?, ?, ?, ?, ?, ?)",
+            (
+                entry.path,
+                _stem(entry.path),
+                stamp.size_bytes,
+                stamp.mtime_ns,
+                stamp.hash,
+                _pack(entry.text),
+                _pack(_to_json(facts)),
+            ),
         ).lastrowid
         assert file is not None
-        self._db.executemany(
-            "INSERT INTO definitions VALUES(?, ?, ?, ?, ?, ?, ?)",
-            [
-                (file, one.name, one.kind, one.owner, one.first_line, one.last_line, one.text)
-                for one in facts.definitions
-            ],
-        )
-        self._db.executemany(
-            "INSERT INTO imports VALUES(?, ?, ?, ?)", [(file, one.module, one.name, one.alias) for one in facts.imports]
-        )
+        names = sorted({one.name for one in facts.definitions})
+        self._db.executemany("INSERT INTO names VALUES(?, ?)", [(name, file) for name in names])
         self._db.executemany("INSERT INTO words(rowid, body) VALUES(?, ?)", _word_rows(file, entry.text))
 
     def _drop(self, path: str) -> None:
-        row = self._db.execute("SELECT id, text FROM files WHERE path = ?", (path,)).fetchone()
+        row = self._db.execute("SELECT id, text, facts FROM files WHERE path = ?", (path,)).fetchone()
         if row is None:
             return
-        file, packed = row
+        file, text, facts = row
         # The words table keeps no text: it must be told what it is to forget.
-        gone = [("delete", number, body) for number, body in _word_rows(file, _unpack(packed))]
+        gone = [("delete", number, body) for number, body in _word_rows(file, _unpack(text))]
         self._db.executemany("INSERT INTO words(words, rowid, body) VALUES(?, ?, ?)", gone)
-        for table in ("definitions", "imports"):
-            self._db.execute(f"DELETE FROM {table} WHERE file = ?", (file,))
+        names = {one.name for one in _from_json(_unpack(facts)).definitions}
+        self._db.executemany("DELETE FROM names WHERE name = ? AND file = ?", [(name, file) for name in names])
         self._db.execute("DELETE FROM files WHERE id = ?", (file,))
 
     # Reading.
@@ -208,35 +197,21 @@ class Store:
 
     def facts(self, path: str) -> Facts | None:
         """What an indexed file defines and imports, in the file's order."""
-        row = self._db.execute("SELECT id, language FROM files WHERE path = ?", (path,)).fetchone()
-        if row is None:
-            return None
-        definitions = self._db.execute(
-            "SELECT name, kind, owner, first_line, last_line, text FROM definitions WHERE file = ? ORDER BY rowid",
-            row[:1],
-        )
-        imports = self._db.execute("SELECT module, name, alias FROM imports WHERE file = ? ORDER BY rowid", row[:1])
-        return Facts(
-            language=row[1],
-            definitions=tuple(_definition(*one) for one in definitions),
-            imports=tuple(Import(module=module, name=name, alias=alias) for module, name, alias in imports),
-        )
+        row = self._db.execute("SELECT facts FROM files WHERE path = ?", (path,)).fetchone()
+        return None if row is None else _from_json(_unpack(row[0]))
 
-    def definitions_named(self, name: str, *, limit: int = 40) -> list[tuple[str, Definition]]:
-        """Where a name is defined."""
+    def files_defining(self, name: str, *, limit: int) -> list[str]:
+        """Files that define a name, in the order in which they were indexed."""
         rows = self._db.execute(
-            "SELECT path, name, kind, owner, first_line, last_line, definitions.text FROM definitions"
-            " JOIN files ON files.id = file WHERE name = ? LIMIT ?",
-            (name, limit),
+            "SELECT path FROM names JOIN files ON files.id = file WHERE name = ? LIMIT ?", (name, limit)
         )
-        return [(path, _definition(*rest)) for path, *rest in rows]
+        return [path for (path,) in rows]
 
-    def rare(self, words: Sequence[str]) -> list[str]:
-        """Those of the words that are not common here, in the given order, each once."""
+    def in_chunks(self, words: Sequence[str]) -> dict[str, int]:
+        """In how many chunks each word stood when changes last settled; rare words may be missing."""
         unique = list(dict.fromkeys(words))[:500]
         marks = ",".join("?" * len(unique))
-        common = {word for (word,) in self._db.execute(f"SELECT word FROM common WHERE word IN ({marks})", unique)}
-        return [word for word in unique if word not in common]
+        return dict(self._db.execute(f"SELECT word, chunks FROM common WHERE word IN ({marks})", unique))
 
     def search(self, words: Sequence[str], *, limit: int = 20) -> list[Hit]:
         """The chunks that best match any of the words, by BM25. Words are as `completion.context.words.parts` gives."""
@@ -304,12 +279,36 @@ def _literal(text: str) -> str:
     return "".join(f"[{character}]" if character in "*?[" else character for character in text)
 
 
+def _pack(text: str) -> bytes:
+    return zlib.compress(text.encode("utf-8", "replace"), 3)
+
+
 def _unpack(packed: bytes) -> str:
     return zlib.decompress(packed).decode("utf-8", "replace")
 
 
-def _definition(name: str, kind: str, owner: str, first_line: int, last_line: int, text: str) -> Definition:
-    return Definition(name=name, kind=kind, owner=owner, first_line=first_line, last_line=last_line, text=text)
+def _to_json(facts: Facts) -> str:
+    return json.dumps(
+        [
+            facts.language,
+            [[one.name, one.kind, one.owner, one.first_line, one.last_line, one.text] for one in facts.definitions],
+            [[one.module, one.name, one.alias] for one in facts.imports],
+        ],
+        ensure_ascii=False,
+        separators=(",", ":"),
+    )
+
+
+def _from_json(text: str) -> Facts:
+    language, definitions, imports = json.loads(text)
+    return Facts(
+        language=language,
+        definitions=tuple(
+            Definition(name=name, kind=kind, owner=owner, first_line=first, last_line=last, text=shown)
+            for name, kind, owner, first, last, shown in definitions
+        ),
+        imports=tuple(Import(module=module, name=name, alias=alias) for module, name, alias in imports),
+    )
 
 
 _PACKAGE_FILES = frozenset({"__init__", "index", "mod", "lib", "init"})

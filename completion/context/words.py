@@ -11,6 +11,7 @@ _CAMEL = re.compile(r"[A-Z](?:(?<=[a-z0-9].)|(?<=[A-Z].)(?=[a-z]))")
 """Begins with a capital rather than with a look behind it: three times as fast."""
 _PART = re.compile(r"[A-Za-z0-9]{2,40}")
 _NAME = re.compile(r"[A-Za-z_$][\w$]*")
+_REACHED = re.compile(r"(\.|->|::)?\s*([A-Za-z_$][\w$]*)")
 
 
 def spaced(text: str) -> str:
@@ -26,6 +27,23 @@ def parts(text: str) -> list[str]:
 def names(text: str) -> list[str]:
     """The identifiers of a text, in order, repeated as they are."""
     return _NAME.findall(text)
+
+
+def mentions(text: str) -> list[str]:
+    """The identifiers of a line as they are reached: `a.b.c` → a, a.b, .b, .c; a bare name stays as it is."""
+    found: list[str] = []
+    holder, end = "", -1
+    for match in _REACHED.finditer(text):
+        dot, name = match.groups()
+        if dot is None:
+            found.append(name)
+            holder, end = name, match.end()
+            continue
+        found.append(f".{name}")
+        if match.start() == end and holder:
+            found.append(f"{holder}.{name}")
+        holder, end = "", match.end()
+    return found
 
 
 def chunks(text: str) -> Iterator[tuple[int, str]]:

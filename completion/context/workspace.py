@@ -12,16 +12,19 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from completion.api import CompletionRequest
 
 if TYPE_CHECKING:
     from completion.context.indexer_process import IndexerProcess
+    from completion.context.library import Library
     from completion.context.rank import Budget
     from completion.context.retriever import Retriever, Snippet
 
 logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 TIME_LIMIT_MS = 15.0
 _ABSORB_MS = 5.0
@@ -112,6 +115,12 @@ class Workspace:
                 await loop.run_in_executor(None, indexer.ready.wait, self._first_wait_s)
         return await loop.run_in_executor(self._pool(), self._answer, request, budget)
 
+    async def ask(self, root: str | None, question: Callable[[Library], _T]) -> _T | None:
+        """What a question finds in a root's library, on the library's thread; None for a root that is not open."""
+        if root is None or root not in self._retrievers:
+            return None
+        return await asyncio.get_running_loop().run_in_executor(self._pool(), self._put_to, root, question)
+
     async def aclose(self) -> None:
         """End the indexers and the thread. Can be called again."""
         pool, self._thread = self._thread, None
@@ -158,6 +167,10 @@ class Workspace:
             return ()  # the root was let go meanwhile
         self._absorb(request)
         return retriever.snippets(request, budget)
+
+    def _put_to(self, root: str, question: Callable[[Library], _T]) -> _T | None:
+        retriever = self._retrievers.get(root)
+        return None if retriever is None else question(retriever.library)
 
     def _absorb(self, request: CompletionRequest) -> None:
         """Take buffers in as far as the time allows. The one at the cursor comes with the request itself."""

@@ -71,9 +71,9 @@ def test_refresh_sees_saves_renames_and_deletions(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("def third(): pass\n")
     (tmp_path / "b.py").rename(tmp_path / "c.py")
     assert indexer.refresh(["a.py", "b.py", "c.py", "never.py"]) >= 3
-    assert not store.definitions_named("first")
-    assert [path for path, _ in store.definitions_named("second")] == ["c.py"]
-    assert [path for path, _ in store.definitions_named("third")] == ["a.py"]
+    assert not store.files_defining("first", limit=9)
+    assert store.files_defining("second", limit=9) == ["c.py"]
+    assert store.files_defining("third", limit=9) == ["a.py"]
 
 
 def test_refresh_follows_folders(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_file_that_turns_binary_is_forgotten(tmp_path: Path) -> None:
     source.write_bytes(b"\0" * 100)
     list(indexer.reconcile())
     assert store.count() == 0
-    assert not store.definitions_named("gone")
+    assert not store.files_defining("gone", limit=9)
 
 
 @pytest.mark.parametrize("content", [b"no database at all" * 100, b""])

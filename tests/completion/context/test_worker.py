@@ -61,7 +61,7 @@ def root(tmp_path: Path) -> Path:
 def defined(file: Path, name: str) -> list[str]:
     store = Store(file)
     try:
-        return [path for path, _ in store.definitions_named(name)]
+        return store.files_defining(name, limit=9)
     finally:
         store.close()
 
