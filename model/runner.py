@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence as Several
 
 import torch
 from torch import Tensor
 
 from model.cached_decoder import ServesTokens
 from model.drafts import Drafter, StepCosts
+from model.errors import RequestError
 from model.few_tokens import FEW_TOKENS
 from model.head import CANDIDATES, FEW_CANDIDATES, Head
 from model.prefix_cache import PrefixCache
@@ -46,6 +48,25 @@ class Runner:
         self._drafts = drafts
         self._costs = costs or StepCosts()
         self.steps = self.drafted = self.accepted = self.forced = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory of the caches."""
+        return self._prefixes.size_bytes
+
+    def pick(self, turns: Several[Sequence]) -> list[Sequence]:
+        """Which of these, in the order of their turns, the next step computes: the first."""
+        return list(turns[:1])
+
+    def step(self, picked: Several[Sequence]) -> list[list[Choice] | RequestError]:
+        """Compute what `pick` picked: tokens for each, or why it cannot go on."""
+        outcomes: list[list[Choice] | RequestError] = []
+        for sequence in picked:
+            try:
+                outcomes.append(self.run(sequence))
+            except RequestError as error:  # a grammar that could not be followed to its end
+                outcomes.append(error)
+        return outcomes
 
     def run(self, sequence: Sequence) -> list[Choice]:
         """Compute up to a chunk of what is pending; the next tokens when nothing is left, else none."""
@@ -117,7 +138,7 @@ class Runner:
             if constraint is None:
                 choices.append(sequence.sampler.choose(row))
             else:
-                allowed = _mask(constraint.allowed(), self._decoder.config.vocabulary)
+                allowed = mask_of(constraint.allowed(), self._decoder.config.vocabulary)
                 logits = self._head(row[None], candidates=candidates, allowed=allowed)[0]
                 choices.append(sequence.sampler.choose(logits, allowed))
                 constraint.advance(choices[-1].token_id)
@@ -153,7 +174,7 @@ def _candidates(sequence: Sequence) -> int:
     return FEW_CANDIDATES if few else CANDIDATES
 
 
-def _mask(allowed: bytes, vocabulary: int) -> Tensor:
+def mask_of(allowed: bytes, vocabulary: int) -> Tensor:
     """Bool [V] of one byte a token; rows of the embedding that pad it are no tokens."""
     mask = torch.zeros(vocabulary, dtype=torch.bool)
     known = torch.frombuffer(bytearray(allowed), dtype=torch.uint8)[:vocabulary]

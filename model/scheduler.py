@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from itertools import islice
 
 from model.api import Priority
 from model.errors import EngineBusyError
@@ -42,6 +43,14 @@ class Scheduler:
                 if waiting:
                     return waiting[0]
         return None
+
+    def turns(self) -> list[Sequence]:
+        """The sequences whose turn it is, the next one first: the more urgent class alone, as far as it is running."""
+        with self._lock:
+            for _, waiting in sorted(self._classes.items()):
+                if waiting:
+                    return list(islice(waiting, self._running))
+        return []
 
     def rotate(self, sequence: Sequence) -> None:
         """After a step: the next one in turn comes first."""

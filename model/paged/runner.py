@@ -1,0 +1,307 @@
+"""Continuous batching: in each step, either parts of prompts, or the next tokens of up to eight sequences.
+
+Which sequences come first is the scheduler's word (interactive before batch); they join and leave between steps. A
+sequence that finds no pages waits, and gives way: what it computed stays in the tree for as long as its pages do.
+Knows no clients and no text.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence as Several
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from model.drafts import Drafter, StepCosts
+from model.errors import RequestError
+from model.paged.cache import PagedCache, PagedCaches
+from model.paged.decoder import PagedDecoder
+from model.paged.pool import PAGE_TOKENS
+from model.paged.sampling import Kind, Sampling, kind_of, sample, seed_of
+from model.paged.spans import Spans
+from model.paged.stage import MOST_QUERIES, MOST_SEQUENCES, Made, Stage, Work
+from model.runner import mask_of
+from model.sampler import Choice
+from model.sequence import Sequence
+
+PROMPT_TOKENS = 512
+"""Parts of prompts that are computed in one step: others may overtake, and cancellation takes effect, between them."""
+
+Outcome = list[Choice] | RequestError
+"""The tokens that a step chose for a sequence, none while its prompt is read; or why it cannot go on."""
+
+
+@dataclass(slots=True)
+class _Seat:
+    """What a sequence in progress has here."""
+
+    cache: PagedCache
+    seed: int
+    kind: Kind
+    draft: list[int] = field(default_factory=list)
+    new: list[int] = field(default_factory=list)
+    """What the step computes: pending tokens, then the draft."""
+
+
+class PagedRunner:
+    """Steps sequences over one decoder. `stage` None: shapes change from step to step, which suits a CPU.
+
+    `steps` counts the runs, `drafted` and `accepted` guessed tokens, `forced` those that a grammar left no choice of.
+    """
+
+    def __init__(
+        self,
+        decoder: PagedDecoder,
+        caches: PagedCaches,
+        *,
+        stage: Stage | None,
+        prompt_tokens: int = PROMPT_TOKENS,
+        drafts: bool = False,
+        costs: StepCosts | None = None,
+    ) -> None:
+        self._decoder = decoder
+        self._caches = caches
+        self._stage = stage
+        self._prompt_tokens = prompt_tokens
+        self._drafts = drafts
+        self._costs = costs or StepCosts()
+        self._seats: dict[Sequence, _Seat] = {}
+        self.steps = self.drafted = self.accepted = self.forced = 0
+
+    @property
+    def most_tokens(self) -> int:
+        """The longest sequence that there is room for."""
+        return (self._caches.pool.pages - 1) * PAGE_TOKENS - MOST_QUERIES
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory of the pages that hold something."""
+        pool = self._caches.pool
+        return (pool.pages - 1 - pool.free_pages) * pool.page_bytes
+
+    def pick(self, turns: Several[Sequence]) -> list[Sequence]:
+        """Which of these, in the order of their turns, the next step computes: those whose next tokens can be computed
+        with the first one's."""
+        picked: list[Sequence] = []
+        room_tokens = self._prompt_tokens
+        few = False
+        for sequence in turns:
+            seat = self._seat(sequence)
+            pending = _pending(sequence, seat)
+            if not picked:
+                few = len(pending) <= MOST_QUERIES
+            if (len(pending) <= MOST_QUERIES) != few or len(picked) == MOST_SEQUENCES:
+                continue
+            new = pending if few else pending[:room_tokens]
+            if not new or not self._make_room(
+                seat, len(seat.cache.tokens) + max(len(new), MOST_QUERIES), picked, turns
+            ):
+                continue
+            seat.draft = self._draft(sequence, seat, len(new)) if few else []
+            seat.new = new + seat.draft
+            picked.append(sequence)
+            room_tokens -= len(new)
+        if turns and not picked:
+            raise _too_small()
+        return picked
+
+    def step(self, picked: Several[Sequence]) -> list[Outcome]:
+        """Compute what `pick` picked."""
+        began = time.perf_counter()
+        self.steps += 1
+        seats = [self._seats[sequence] for sequence in picked]
+        read = [len(seat.cache.tokens) < len(sequence.prompt) for sequence, seat in zip(picked, seats, strict=True)]
+        work = self._read if len(seats[0].new) > MOST_QUERIES else self._write
+        outcomes = work(picked, seats)
+        spent_ms = (time.perf_counter() - began) * 1e3
+        for sequence, reading in zip(picked, read, strict=True):
+            if reading:
+                sequence.clock.prefill_ms += spent_ms
+            else:
+                sequence.clock.decode_ms += spent_ms
+        if len(picked) == 1 and not read[0] and len(seats[0].new) == 1 + len(seats[0].draft):
+            self._costs.record(len(seats[0].new), spent_ms)
+        return outcomes
+
+    def release(self, sequence: Sequence) -> None:
+        """Keep what an ended sequence computed for those that begin alike."""
+        seat = self._seats.pop(sequence, None)
+        if seat is not None:
+            self._caches.release(seat.cache)
+
+    def _seat(self, sequence: Sequence) -> _Seat:
+        if sequence not in self._seats:
+            cache = self._caches.acquire(sequence.prompt + sequence.generated)
+            if not sequence.generated and not sequence.clock.prefill_ms:
+                sequence.clock.queue_ms = (time.perf_counter() - sequence.clock.queued_at) * 1e3
+                sequence.cached_tokens = len(cache.tokens)
+            params = sequence.request.sampling
+            self._seats[sequence] = _Seat(cache, seed_of(params), kind_of(params))
+        return self._seats[sequence]
+
+    def _make_room(self, seat: _Seat, tokens: int, picked: list[Sequence], turns: Several[Sequence]) -> bool:
+        """Pages for so many tokens, if need be those of sequences whose turn is furthest."""
+        while not self._caches.reserve(seat.cache, tokens):
+            others = [held for held in self._seats if held not in picked and self._seats[held] is not seat]
+            order = {sequence: place for place, sequence in enumerate(turns)}
+            last = max(others, key=lambda held: order.get(held, len(order)), default=None)
+            if last is None or (picked and last in order):
+                return False
+            self.release(last)
+        return True
+
+    def _read(self, picked: Several[Sequence], seats: list[_Seat]) -> list[Outcome]:
+        """Parts of prompts. Tokens are chosen for those that come to their end."""
+        spans = self._spans(seats)
+        hidden = self._decoder.ragged([token for seat in seats for token in seat.new], spans)[spans.last_rows]
+        ready = [
+            row
+            for row, (sequence, seat) in enumerate(zip(picked, seats, strict=True))
+            if len(seat.cache.tokens) + len(seat.new) == len(sequence.prompt) + len(sequence.generated)
+        ]
+        made = self._choose_rows([picked[row] for row in ready], [seats[row] for row in ready], hidden[ready])
+        outcomes: list[Outcome] = [[] for _ in picked]
+        for place, row in enumerate(ready):
+            outcomes[row], _ = self._take(picked[row], seats[row], made.tokens[place], made.logits[place])
+        for seat in seats:
+            self._keep(seat, len(seat.new))
+        return outcomes
+
+    def _write(self, picked: Several[Sequence], seats: list[_Seat]) -> list[Outcome]:
+        """The next tokens, and as many behind them as were drafted right."""
+        made = self._steady(picked, seats) if self._stage is not None else self._unsteady(picked, seats)
+        outcomes = []
+        for sequence, seat, tokens, logits in zip(picked, seats, made.tokens, made.logits, strict=False):
+            first = len(seat.new) - len(seat.draft) - 1
+            outcome, right = self._take(sequence, seat, tokens[first:], logits[first:])
+            self._keep(seat, first + 1 + right)
+            self.drafted += len(seat.draft)
+            self.accepted += right
+            outcomes.append(outcome)
+        return outcomes
+
+    def _steady(self, picked: Several[Sequence], seats: list[_Seat]) -> Made:
+        assert self._stage is not None
+        works = [
+            Work(
+                seat.new,
+                len(seat.cache.tokens) + len(seat.new),
+                seat.cache.pages,
+                sequence.request.sampling,
+                seat.seed,
+            )
+            for sequence, seat in zip(picked, seats, strict=True)
+        ]
+        return self._stage.run(works, _strongest(seats))
+
+    def _unsteady(self, picked: Several[Sequence], seats: list[_Seat]) -> Made:
+        """As `_steady`, in a step of just the size that is needed."""
+        hidden = self._decoder.ragged([token for seat in seats for token in seat.new], self._spans(seats))
+        counts = [len(seat.new) for seat in seats]
+        longest = max(counts)
+        padded = hidden.new_zeros(len(seats), longest, hidden.shape[1])
+        for row, part in zip(padded, torch.split(hidden, counts), strict=True):
+            row[: len(part)] = part
+        return self._choose_rows(picked, seats, padded.flatten(0, 1))
+
+    def _choose_rows(self, picked: Several[Sequence], seats: list[_Seat], hidden: Tensor) -> Made:
+        """Tokens for as many rows of each sequence, [B · Q, D]: those of its new tokens, or of the last of them."""
+        if not seats:
+            return Made([], hidden)
+        queries = len(hidden) // len(seats)
+        logits = self._decoder.logits(hidden)
+        sampling = Sampling(len(seats), device=self._decoder.device)
+        kind = _strongest(seats)
+        if kind is not Kind.GREEDY:
+            sampling.fill([sequence.request.sampling for sequence in picked], [seat.seed for seat in seats])
+        # One row alone is the last of its part; several begin where the sequence's new tokens do.
+        first = [len(seat.cache.tokens) + (len(seat.new) - 1 if queries == 1 else 0) for seat in seats]
+        positions = torch.tensor([[place + row for row in range(queries)] for place in first]).flatten()
+        tokens = sample(logits, sampling, positions.to(self._decoder.device), kind)
+        shape = (len(seats), queries)
+        return Made(tokens.view(shape).tolist(), logits.view(*shape, -1))
+
+    def _take(self, sequence: Sequence, seat: _Seat, tokens: list[int], logits: Tensor) -> tuple[Outcome, int]:
+        """The tokens of rows, up to and with the first that is not as drafted, and what a grammar then forces; and how
+        many were drafted right.
+
+        Grammars and log-probabilities are the host's: their rows are chosen there.
+        """
+        forced = [] if sequence.generated else self._force(sequence)
+        if forced:
+            return forced, 0
+        choices: list[Choice] = []
+        constraint, params = sequence.constraint, sequence.request.sampling
+        try:
+            for row, guess in enumerate([*seat.draft, None]):
+                if constraint is not None:
+                    allowed = mask_of(constraint.allowed(), logits.shape[1])
+                    choices.append(sequence.sampler.choose(logits[row].cpu(), allowed))
+                    constraint.advance(choices[-1].token_id)
+                elif params.logprobs is not None:
+                    choices.append(sequence.sampler.choose(logits[row].cpu()))
+                else:
+                    choices.append(Choice(tokens[row]))
+                if choices[-1].token_id != guess or (constraint is not None and constraint.ended):
+                    break
+            if sequence.drafter is not None:
+                sequence.drafter.took([choice.token_id for choice in choices], drafted=len(seat.draft))
+            more = self._force(sequence)
+        except RequestError as error:  # a grammar that could not be followed to its end
+            return error, 0
+        return choices + more, len(choices) - 1
+
+    def _force(self, sequence: Sequence) -> list[Choice]:
+        """Tokens that the grammar leaves no choice about; where log-probabilities are wanted, each is computed."""
+        if sequence.constraint is None or sequence.request.sampling.logprobs is not None:
+            return []
+        tokens = sequence.constraint.forced()
+        for token in tokens:
+            sequence.constraint.advance(token)
+        if sequence.drafter is not None:
+            sequence.drafter.follow(list(tokens))
+        self.forced += len(tokens)
+        return [Choice(token) for token in tokens]
+
+    def _draft(self, sequence: Sequence, seat: _Seat, pending: int) -> list[int]:
+        held = len(seat.cache.tokens) + pending
+        most = min(MOST_QUERIES - pending, self._decoder.config.context_tokens - held, sequence.tokens_left - 1)
+        if most < 1 or not self._drafts or not sequence.generated or not sequence.sampler.greedy:
+            return []
+        if sequence.drafter is None:
+            sequence.drafter = Drafter(sequence.prompt + sequence.generated, self._costs)
+        draft = sequence.drafter.draft(most)
+        return draft if sequence.constraint is None else draft[: sequence.constraint.valid(draft)]
+
+    def _spans(self, seats: list[_Seat]) -> Spans:
+        return Spans(
+            tuple(len(seat.new) for seat in seats),
+            tuple(len(seat.cache.tokens) + len(seat.new) for seat in seats),
+            tuple(tuple(seat.cache.pages) for seat in seats),
+            self._decoder.device,
+        )
+
+    def _keep(self, seat: _Seat, count: int) -> None:
+        """The first `count` new tokens are computed and stay."""
+        seat.cache.tokens += seat.new[:count]
+        self._caches.publish(seat.cache)
+
+
+def _pending(sequence: Sequence, seat: _Seat) -> list[int]:
+    """Tokens that are not in the cache yet."""
+    held = len(seat.cache.tokens)
+    if held < len(sequence.prompt):
+        return sequence.prompt[held:] + sequence.generated
+    return sequence.generated[held - len(sequence.prompt) :]
+
+
+def _strongest(seats: list[_Seat]) -> Kind:
+    return max((seat.kind for seat in seats), key=lambda kind: kind.value)
+
+
+def _too_small() -> RequestError:
+    return RequestError(
+        "There is not enough memory for this request's keys and values.", hint="Send less context, or ask again later."
+    )
