@@ -5,9 +5,10 @@ Knows no connection. Reads tersely's extensions, vLLM's and llama.cpp's where th
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from model import fim
@@ -16,6 +17,8 @@ from model.api import (
     EngineTimings,
     FinishReason,
     GenerateRequest,
+    Grammar,
+    GrammarKind,
     ModelInfo,
     Prompt,
     Segment,
@@ -108,11 +111,25 @@ def request_json(request: GenerateRequest, info: ModelInfo, *, native: bool) -> 
         "logprobs": (sampling.logprobs, None),
     }
     body |= {name: value for name, (value, default) in optional.items() if value != default}
+    if sampling.control_text:
+        body["skip_special_tokens"] = False
+    if sampling.grammar is not None:
+        body |= _grammar(sampling.grammar, native=native)
     if not native:
         return body | {"prompt": as_text(request.prompt, fim_family=info.fim_family)}
     body["stream_options"]["continuous_usage_stats"] = True
     body["priority"] = request.priority.name.lower()
     return body | _native_prompt(request.prompt)
+
+
+def _grammar(grammar: Grammar, *, native: bool) -> dict[str, Any]:
+    """As our own server takes it, or as vLLM does; others know no such thing, and whoever asks must check."""
+    if native:
+        return {"grammar": asdict(grammar) | {"kind": grammar.kind.value}}
+    if grammar.kind is GrammarKind.JSON_SCHEMA:
+        return {"structured_outputs": {"json": json.loads(grammar.text)}}
+    kind = "regex" if grammar.kind is GrammarKind.REGEX else "grammar"
+    return {"structured_outputs": {kind: grammar.text}}
 
 
 def _native_prompt(prompt: Prompt) -> dict[str, Any]:

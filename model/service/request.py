@@ -1,6 +1,7 @@
 """From the JSON body of OpenAI's `/v1/completions` to a `GenerateRequest`. Knows no HTTP and no engine.
 
-tersely's extensions: `segments` in the place of `prompt`, `priority`, and vLLM's `ignore_eos` and `top_k`.
+tersely's extensions: `segments` in the place of `prompt`, `priority`, `grammar`, and vLLM's `ignore_eos`, `top_k`,
+`skip_special_tokens` and `structured_outputs`.
 Source: OpenAI's API reference, "Create completion".
 """
 
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from model import fim
 from model.api import Feedback, GenerateRequest, Priority, Prompt, SamplingParams, Segment
 from model.service.fields import Fields, read_integer
+from model.service.grammar_fields import read_grammar
 
 _MAX_STOPS = 64
 _MAX_LOGPROBS = 20
@@ -73,6 +75,8 @@ def parse_completion(body: object) -> CompletionCall:
             stop=fields.parsed("stop", read_stops, default=_NO_TEXTS),
             ignore_eos=fields.flag("ignore_eos"),
             logprobs=None if logprobs < 0 else logprobs,
+            grammar=read_grammar(fields),
+            control_text=fields.raw("skip_special_tokens") is False,
         ),
         priority=fields.parsed("priority", _priority, default=Priority.INTERACTIVE),
         model=fields.text("model"),
