@@ -14,7 +14,7 @@ import psutil
 import torch
 
 from model import memory
-from model.api import Chunk, GenerateRequest, ModelInfo, Prompt
+from model.api import Chunk, GenerateRequest, Measures, ModelInfo, Prompt
 from model.cached_decoder import Loaded
 from model.chat import Message
 from model.chat_template import ChatTemplate
@@ -81,11 +81,11 @@ class LocalEngine:
         self._read_template = template
         self._template: ChatTemplate | None = None
         self._end_ids = tokenizer.end_ids | _family_ends(family, tokenizer)
-        budget_bytes = _cache_budget_bytes() if cache_bytes is None else cache_bytes
         self._constraints = Constraints(tokenizer, self._end_ids)
-        prefixes = PrefixCache(served.decoder.kv_shape, budget_bytes=budget_bytes, slots=_SLOTS)
+        budget_bytes = _cache_budget_bytes() if cache_bytes is None else cache_bytes
+        self._prefixes = PrefixCache(served.decoder.kv_shape, budget_bytes=budget_bytes, slots=_SLOTS)
         self._runner = Runner(
-            served.decoder, served.head, prefixes, chunk_tokens=chunk_tokens, drafts=drafts and served.rows_agree
+            served.decoder, served.head, self._prefixes, chunk_tokens=chunk_tokens, drafts=drafts and served.rows_agree
         )
         self._scheduler = Scheduler(running=_RUNNING, queue=queue)
         self._threads = threads
@@ -143,6 +143,11 @@ class LocalEngine:
         """How many tokens were drafted, and how many of those were right."""
         return self._runner.drafted, self._runner.accepted
 
+    def measures(self) -> Measures:
+        """What the prefix cache holds, and how drafts fared."""
+        drafted, hits = self.drafted
+        return Measures(cache_bytes=self._prefixes.size_bytes, drafted_tokens=drafted, draft_hits=hits)
+
     async def info(self) -> ModelInfo:
         return self._info
 
@@ -162,6 +167,8 @@ class LocalEngine:
 
     async def generate(self, request: GenerateRequest) -> AsyncIterator[Chunk]:
         prompt = await asyncio.to_thread(self._tokenizer.encode_prompt, request.prompt)
+        grammar = request.sampling.grammar
+        constraint = None if grammar is None else await asyncio.to_thread(self._constraints.start, grammar)
         loop = asyncio.get_running_loop()
         arrived: asyncio.Queue[Chunk | EngineError] = asyncio.Queue()
 
@@ -170,8 +177,6 @@ class LocalEngine:
                 loop.call_soon_threadsafe(arrived.put_nowait, item)
             except RuntimeError:  # the loop was closed with the request under way: nobody reads on
                 sequence.cancelled = True
-        grammar = request.sampling.grammar
-        constraint = None if grammar is None else await asyncio.to_thread(self._constraints.start, grammar)
 
         sequence = self._admit(request, prompt, sink, constraint)
         try:
@@ -213,6 +218,7 @@ class LocalEngine:
             end_ids=self._end_ids,
             max_tokens=min(request.sampling.max_tokens, context - len(prompt)),
             sink=sink,
+            constraint=constraint,
         )
         with self._wake:
             if self._closing:
@@ -221,7 +227,6 @@ class LocalEngine:
             self._wake.notify()
         return sequence
 
-            constraint=constraint,
     def _start(self) -> list[int]:
         """What an empty prompt becomes: the token that stands between documents."""
         if not self._tokenizer.end_ids:
@@ -251,6 +256,9 @@ class LocalEngine:
         try:
             choices = self._runner.run(sequence)
             self._postprocess(sequence, choices)
+        except RequestError as error:  # a grammar that could not be followed to its end
+            sequence.fail(error)
+            self._forget(sequence)
         except Exception as error:
             logger.exception("a step failed")
             failure = EngineUnavailableError(
@@ -259,9 +267,6 @@ class LocalEngine:
             sequence.fail(failure)
             self._forget(sequence)
 
-        except RequestError as error:  # a grammar that could not be followed to its end
-            sequence.fail(error)
-            self._forget(sequence)
     def _postprocess(self, sequence: Sequence, choices: list[Choice]) -> None:
         if choices:
             sequence.accept(choices)
