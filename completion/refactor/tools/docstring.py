@@ -68,9 +68,7 @@ def _python(text: str, place: Place, call: AddDocstring, fill: Fill | None, path
         while head and head[-1].lstrip().startswith("#") and len(head) > node.lineno:
             rest.insert(0, head.pop())
     said = _said(call, fill, "\n".join(head) + f'\n{inner}"""', '"""\n' + "\n".join(rest), path)
-    blank = (
-        [""] if isinstance(node, ast.ClassDef) and rest and rest[0].lstrip().startswith(("def ", "@", "async ")) else []
-    )
+    blank = [""] if isinstance(node, ast.ClassDef) and rest and rest[0].strip() else []
     return "\n".join([*head, *_quoted(said, inner), *blank, *rest])
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Callable
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from rope.refactor.extract import ExtractMethod
@@ -14,6 +17,7 @@ from completion.refactor.outcome import Outcome
 from completion.refactor.overlay import Overlay
 from completion.refactor.scopes import scopes_of
 from completion.refactor.symbols import parse
+from completion.refactor.tools.blank_lines import tidy
 from completion.refactor.tools.rope_project import mirror
 from model.errors import RefusedError
 
@@ -46,7 +50,7 @@ def extract_function(call: ExtractFunction, overlay: Overlay) -> Outcome:
             f"{call.path} has no lines {call.first_line} to {call.last_line}.", hint=f"It has {len(lines)} lines."
         )
     first, last = call.first_line - 1, call.last_line - 1
-    while first < last and not lines[first].strip():
+    while first < last and (not lines[first].strip() or lines[first].lstrip().startswith("#")):
         first += 1
     while last > first and not lines[last].strip():
         last -= 1
@@ -57,6 +61,7 @@ def extract_function(call: ExtractFunction, overlay: Overlay) -> Outcome:
     with mirror(overlay) as made:
         extractor = ExtractMethod(made.project, made.file(call.path), start, end)
         made.carry_over(extractor.get_changes(call.new_name))
+    overlay.write(call.path, tidy(text, overlay.read(call.path)))
     return Outcome(changed=(call.path,))
 
 
@@ -70,6 +75,7 @@ def extract_variable(call: ExtractVariable, overlay: Overlay) -> Outcome:
     if language != "python":
         overlay.write(call.path, _extract_elsewhere(text, start, end, call.new_name, language))
         return Outcome(changed=(call.path,))
+    _computed_before(text, start, end)
     with mirror(overlay) as made:
         extractor = RopeExtractVariable(made.project, made.file(call.path), start, end)
         made.carry_over(extractor.get_changes(call.new_name))
@@ -88,6 +94,47 @@ def _find(text: str, call: ExtractVariable) -> int:
             return match.start()
         break
     raise RefusedError(f"Line {call.line} has no {wanted!r}.", hint="Give the expression exactly as it stands there.")
+
+
+def _computed_before(text: str, start: int, end: int) -> None:
+    """Raises where the text is no whole Python expression, or is not computed once when its statement begins."""
+    try:
+        tree = ast.parse(text)
+    except SyntaxError as error:
+        raise RefusedError("The file has syntax errors.", hint="Repair it first.") from error
+    starts = _starts(text.split("\n"))
+    lines = text.split("\n")
+
+    def spans(node: ast.AST) -> bool:
+        if not isinstance(node, ast.expr) or node.end_lineno is None or node.end_col_offset is None:
+            return False
+        first = starts[node.lineno - 1] + len(lines[node.lineno - 1].encode()[: node.col_offset].decode())
+        last = starts[node.end_lineno - 1] + len(lines[node.end_lineno - 1].encode()[: node.end_col_offset].decode())
+        return (first, last) == (start, end) or text[start:end] == f"({text[first:last]})"
+
+    chain = _chain(tree, spans)
+    if chain is None:
+        raise RefusedError(f"{text[start:end]!r} is no whole expression.", hint="Choose the whole of it.")
+    acts = any(isinstance(one, ast.Call | ast.Subscript | ast.Attribute | ast.BinOp) for one in ast.walk(chain[-1]))
+    for above, below in pairwise(chain):
+        late = isinstance(above, ast.Lambda | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp | ast.While)
+        if late and not (isinstance(above, ast.While) and below in [*above.body, *above.orelse]):
+            raise RefusedError("The expression is computed later, or more than once.", hint="Choose another one.")
+        sometimes = (isinstance(above, ast.BoolOp) and below is not above.values[0]) or (
+            isinstance(above, ast.IfExp) and below is not above.test
+        )
+        if sometimes and acts:
+            raise RefusedError("The expression is computed only sometimes.", hint="Choose the whole condition.")
+
+
+def _chain(node: ast.AST, found: Callable[[ast.AST], bool]) -> list[ast.AST] | None:
+    """The nodes from the tree's root down to the one that is sought."""
+    if found(node):
+        return [node]
+    for child in ast.iter_child_nodes(node):
+        if (below := _chain(child, found)) is not None:
+            return [node, *below]
+    return None
 
 
 def _extract_elsewhere(text: str, start: int, end: int, name: str, language: str) -> str:

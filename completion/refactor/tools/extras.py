@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from completion.language import detect
 from completion.refactor.outcome import Extra
@@ -16,6 +17,9 @@ from completion.refactor.overlay import Overlay
 from completion.refactor.scopes import leaves, scopes_of
 from completion.refactor.symbols import Parsed, Place, parse
 from model.errors import RefusedError
+
+if TYPE_CHECKING:
+    from tree_sitter import Node
 
 MAX_EXTRAS = 200
 _SHORT_NAME = 3
@@ -31,7 +35,8 @@ def leftovers(overlay: Overlay, old: str, new: str, *, paths: Iterable[str], mem
     found: list[Extra] = []
     if len(old) < _SHORT_NAME:
         return found
-    word = re.compile(rf"(?<!\w){re.escape(old)}(?!\w)")
+    before = r"(?<![\w.])" if "." in old else r"(?<!\w)"
+    word = re.compile(rf"{before}{re.escape(old)}(?!\w)")
     for path in paths:
         try:
             text = overlay.read(path)
@@ -133,13 +138,29 @@ def _why(parsed: Parsed | None, offset: int, old: str, *, member: bool) -> str:
         return ""
     if node.parent.type == "keyword_argument" and member:
         return "a keyword of a call that is not known"
+    if node.parent.type in ("import_specifier", "export_specifier"):
+        return ""  # what leads to the renamed file has followed; this leads elsewhere
+    if parsed.language == "rust" and not member and node.parent.type in ("scoped_identifier", "scoped_type_identifier"):
+        return "a path that may lead to it"
     if node.parent.type in ("attribute", "member_expression", "selector_expression", "field_expression", "field_access",
                             "method_invocation", "scoped_identifier"):  # fmt: skip
         return "a member of something whose type is not known" if member else ""
     found = scopes_of(parsed.text, parsed.language)
     if found is None or member or node.type.startswith(("property", "field", "shorthand_property")):
         return ""
-    return "a name that the file does not bind" if found.binding(node) is None else ""
+    binding = found.binding(node)
+    if binding is None:
+        return "a name that the file does not bind"
+    imported = parsed.language == "rust" and any(_is_used(one) for one in binding.names)
+    return "a name that comes from another file" if imported else ""
+
+
+def _is_used(node: Node) -> bool:
+    """Whether a name is bound by Rust's `use`."""
+    one: Node | None = node
+    while one is not None and one.type != "use_declaration":
+        one = one.parent
+    return one is not None
 
 
 def _exported(text: str, name: str) -> list[tuple[int, int]]:

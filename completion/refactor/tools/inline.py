@@ -1,17 +1,20 @@
-"""`inline`: rope for Python's variables, functions and methods; scopes for variables of other languages."""
+"""`inline`: variables by scopes in every language, Python's functions, methods and constants by rope, made safe."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
-from rope.refactor.inline import InlineParameter, create_inline
+from rope.refactor.inline import create_inline
 
 from completion.language import detect
 from completion.refactor.calls import Inline
 from completion.refactor.outcome import Outcome
-from completion.refactor.overlay import Overlay
+from completion.refactor.overlay import Mark, Overlay
 from completion.refactor.scopes import Binding, Scopes, leaves, scopes_of
 from completion.refactor.symbols import Place
+from completion.refactor.tools.blank_lines import tidy
+from completion.refactor.tools.inline_function import held, inline_function, unheld
 from completion.refactor.tools.modules import respell
 from completion.refactor.tools.rename import find
 from completion.refactor.tools.rope_project import mirror
@@ -20,19 +23,41 @@ from model.errors import RefusedError
 if TYPE_CHECKING:
     from tree_sitter import Node
 
-_DECLARATIONS = frozenset(
-    {"lexical_declaration", "variable_declaration", "short_var_declaration", "local_variable_declaration",
-     "let_declaration", "const_declaration", "var_declaration", "const_item"}
-)  # fmt: skip
-_CALLS = ("call_expression", "method_invocation", "new_expression", "object_creation_expression", "await_expression",
-          "macro_invocation", "assignment_expression", "update_expression", "try_expression")  # fmt: skip
-_CLOSED = frozenset(
-    {"identifier", "number", "string", "template_string", "true", "false", "null", "call_expression", "array", "this",
-     "member_expression", "method_invocation", "field_access", "selector_expression", "field_expression",
-     "parenthesized_expression", "string_literal", "integer_literal", "decimal_integer_literal", "float_literal",
-     "int_literal", "interpreted_string_literal", "subscript_expression", "index_expression", "array_access", "nil",
-     "boolean_literal", "macro_invocation", "scoped_identifier", "raw_string_literal", "decimal_floating_point_literal"}
-)  # fmt: skip
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_DECLARATIONS = _words(
+    """lexical_declaration variable_declaration short_var_declaration local_variable_declaration let_declaration
+    const_declaration var_declaration const_item expression_statement"""
+)
+_LOOSE = _words(
+    """argument_list arguments return_statement assignment variable_declarator let_declaration expression_statement list
+    tuple array parenthesized_expression expression_list keyword_argument pair interpolation template_substitution
+    short_var_declaration assignment_expression field_initializer return_expression set element_value_array_initializer
+    token_tree"""
+)
+"""What holds an expression so that no operator of its own can part it."""
+_OPEN = _words("expression_list yield named_expression lambda arrow_function list_splat")
+_ROUNDS = _words(
+    """for_statement while_statement lambda function_definition for_in_statement arrow_function do_statement
+    while_expression for_expression loop_expression closure_expression func_literal lambda_expression
+    enhanced_for_statement function_declaration function_expression list_comprehension generator_expression
+    set_comprehension dictionary_comprehension"""
+)
+_CALLS = _words(
+    """call await yield named_expression call_expression method_invocation new_expression object_creation_expression
+    await_expression macro_invocation assignment_expression update_expression try_expression"""
+)
+_CLOSED = _words(
+    """identifier number integer float attribute subscript call list dictionary set none tuple list_comprehension
+    dictionary_comprehension string template_string true false null call_expression array this member_expression
+    method_invocation field_access selector_expression field_expression parenthesized_expression string_literal
+    integer_literal decimal_integer_literal float_literal int_literal interpreted_string_literal subscript_expression
+    index_expression array_access nil boolean_literal macro_invocation scoped_identifier raw_string_literal
+    decimal_floating_point_literal"""
+)
 
 
 def inline(call: Inline, overlay: Overlay, *, prefer: str = "") -> Outcome:
@@ -41,18 +66,45 @@ def inline(call: Inline, overlay: Overlay, *, prefer: str = "") -> Outcome:
     path = place.symbol.path
     language = detect(path=path).id
     mark = overlay.mark()
-    if language != "python":
-        overlay.write(path, _inline_elsewhere(overlay, place, language, local=local))
-        return Outcome(changed=(path,))
-    with mirror(overlay) as made:
-        inliner = create_inline(made.project, made.file(path), place.start)
-        if isinstance(inliner, InlineParameter):
-            raise RefusedError(f"{call.symbol} is a parameter.", hint="change_signature removes parameters.")
-        made.carry_over(inliner.get_changes())
+    if language != "python" or (local and place.symbol.kind == "variable"):
+        overlay.write(path, _inline_here(overlay, place, language, local=local))
+    elif place.symbol.kind in ("function", "method"):
+        inline_function(overlay, place, symbol=call.symbol)
+        _tidied(overlay, mark)
+    elif place.symbol.kind == "constant":
+        _inline_constant(overlay, place)
+    else:
+        raise RefusedError(f"{call.symbol} is no variable or function.", hint="Only these are inlined.")
     return Outcome(changed=overlay.changed_since(mark))
 
 
-def _inline_elsewhere(overlay: Overlay, place: Place, language: str, *, local: bool) -> str:
+def _tidied(overlay: Overlay, mark: Mark) -> None:
+    for path in overlay.changed_since(mark):
+        before = overlay.text_at(mark, path) or ""
+        overlay.write(path, tidy(before, overlay.read(path)))
+
+
+def _inline_constant(overlay: Overlay, place: Place) -> None:
+    """Rope knows the files that import it; in parentheses the value keeps its meaning wherever it goes."""
+    path, text = place.symbol.path, overlay.read(place.symbol.path)
+    found = scopes_of(text, "python")
+    assert found is not None
+    node = next(one for one in leaves(found.parsed.tree.root_node) if one.start_byte == found.parsed.byte(place.start))
+    binding = found.binding(node)
+    if binding is None or len(binding.names) != 1:
+        raise RefusedError(f"{node_text(node)} is bound more than once.", hint="Only what is assigned once is inlined.")
+    _, value = _declaration(binding.names[0])
+    if any(one.type in _CALLS for one in _all(value)):
+        raise RefusedError(f"The value of {node_text(node)} is computed by a call.", hint="Keep it.")
+    if value.type not in _CLOSED:
+        overlay.write(path, respell(text, {(value.start_byte, value.end_byte): f"({node_text(value)})"}))
+    with mirror(overlay) as made:
+        made.carry_over(create_inline(made.project, made.file(path), place.start).get_changes())
+    if not text.startswith("\n"):
+        overlay.write(path, overlay.read(path).lstrip("\n"))
+
+
+def _inline_here(overlay: Overlay, place: Place, language: str, *, local: bool) -> str:
     text = overlay.read(place.symbol.path)
     found = scopes_of(text, language)
     if found is None or (not local and place.symbol.kind != "constant"):
@@ -69,12 +121,16 @@ def _inline_elsewhere(overlay: Overlay, place: Place, language: str, *, local: b
     for use in uses:
         shown = node_text(value)
         outer = use.parent
-        if value.type not in _CLOSED and outer is not None and _binds_tighter(outer, use):
+        if language == "python":
+            spans[use.start_byte, use.end_byte] = held(shown)
+            continue
+        if value.type not in _CLOSED and outer is not None and (value.type in _OPEN or outer.type not in _LOOSE):
             shown = f"({shown})"
         if use.type == "shorthand_property_identifier":
             shown = f"{node_text(use)}: {shown}"
         spans[use.start_byte, use.end_byte] = shown
-    return respell(text, spans)
+    changed = respell(text, spans)
+    return unheld(changed) if language == "python" else changed
 
 
 def _declaration(name: Node) -> tuple[Node, Node]:
@@ -82,7 +138,7 @@ def _declaration(name: Node) -> tuple[Node, Node]:
     one: Node | None = name
     value: Node | None = None
     while one is not None and one.type not in _DECLARATIONS:
-        value = value or one.child_by_field_name("value")
+        value = value or one.child_by_field_name("value") or one.child_by_field_name("right")
         one = one.parent
     if one is None:
         raise RefusedError(f"{node_text(name)} is no variable with a value.", hint="Only variables are inlined.")
@@ -107,13 +163,20 @@ def _may_be_inlined(found: Scopes, binding: Binding, value: Node, uses: list[Nod
         if changes and left is not None and left.start_byte <= use.start_byte < left.end_byte:
             raise RefusedError(f"{binding.name} is assigned again.", hint="Only what is assigned once is inlined.")
     acts = any(one.type in _CALLS for one in _all(value))
-    if acts and len(uses) > 1:
+    rounds = [use for use in uses if _in_rounds(use, value)]
+    if acts and (len(uses) > 1 or rounds):
         raise RefusedError(
-            f"The value of {binding.name} would be computed {len(uses)} times.", hint="Keep it, or inline it by hand."
+            f"The value of {binding.name} would be computed more than once.", hint="Keep it, or inline it by hand."
         )
+    in_text = any(use.parent is not None and use.parent.type == "interpolation" for use in uses)
+    if in_text and re.search(r"[\"'{}\\]", node_text(value)):
+        raise RefusedError("The value cannot stand in an f-string.", hint="Keep the variable.")
     here = found.scope_at(value.start_byte)
     for name in leaves(value):
         meant = found.binding(name) if name.type == "identifier" else None
+        later = [] if meant is None else [one for one in meant.names if one.start_byte > value.end_byte]
+        if any(one.start_byte < use.start_byte or _in_rounds(use, value) for one in later for use in uses):
+            raise RefusedError(f"{node_text(name)} changes before the value is used.", hint="Keep the variable.")
         for use in uses if meant is not None else []:
             scope = found.scope_at(use.start_byte)
             while scope is not here and scope.parent is not None:
@@ -122,15 +185,14 @@ def _may_be_inlined(found: Scopes, binding: Binding, value: Node, uses: list[Nod
                 scope = scope.parent
 
 
-def _binds_tighter(outer: Node, use: Node) -> bool:
-    if outer.type in ("binary_expression", "unary_expression", "not_expression", "ternary_expression"):
-        return True
-    if "member" in outer.type or "selector" in outer.type or outer.type in ("field_expression", "field_access"):
-        return True
-    first = outer.named_children[0] if outer.named_children else None
-    return outer.type in ("call_expression", "method_invocation", "subscript_expression") and (
-        first is not None and first.id == use.id
-    )
+def _in_rounds(use: Node, value: Node) -> bool:
+    """Whether a use is computed again and again, or later, where the value was computed once."""
+    above = use.parent
+    while above is not None and not (above.start_byte <= value.start_byte and value.end_byte <= above.end_byte):
+        if above.type in _ROUNDS:
+            return True
+        above = above.parent
+    return False
 
 
 def _whole_line(source: bytes, node: Node) -> tuple[int, int]:

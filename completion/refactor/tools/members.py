@@ -36,9 +36,22 @@ def spans(found: Scopes, place: Place, old: str, new: str) -> dict[tuple[int, in
         span = (node.start_byte, node.end_byte)
         if span in definitions or (is_member(node) and _is_ours(found, node, own, regions)):
             made[span] = new
-        elif node.type == "shorthand_field_identifier" and _literal_type(node) == own:
+        elif _is_shorthand(node) and _fills(node, own, regions):
             made[span] = f"{new}: {old}"
     return made
+
+
+def _is_shorthand(node: Node) -> bool:
+    parent = node.parent
+    return node.type == "shorthand_field_identifier" or (
+        parent is not None and parent.type == "shorthand_field_initializer"
+    )
+
+
+def _fills(node: Node, own: str, regions: list[tuple[int, int]]) -> bool:
+    """Whether a field name stands in a literal or pattern of the class, named so or `Self`."""
+    said = _literal_type(node)
+    return said == own or (said == "Self" and any(start <= node.start_byte < end for start, end in regions))
 
 
 def _regions(found: Scopes, place: Place, own: str) -> list[tuple[int, int]]:
@@ -61,7 +74,7 @@ def _is_ours(found: Scopes, node: Node, own: str, regions: list[tuple[int, int]]
     if parent is None:
         return False
     if parent.type in ("field_initializer", "field_pattern", "literal_element"):
-        return _literal_type(node) == own
+        return _fills(node, own, regions)
     receiver = next((child for child in parent.children if child.id != node.id), None)
     if receiver is None or receiver.start_byte > node.start_byte:
         return False

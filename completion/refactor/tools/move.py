@@ -11,6 +11,7 @@ from completion.refactor.calls import Move
 from completion.refactor.outcome import Outcome
 from completion.refactor.overlay import Overlay
 from completion.refactor.symbols import resolve
+from completion.refactor.tools.blank_lines import tidy
 from completion.refactor.tools.extras import leftovers
 from completion.refactor.tools.rope_project import mirror
 from model.errors import RefusedError
@@ -27,6 +28,7 @@ def move(call: Move, overlay: Overlay, *, prefer: str = "") -> Outcome:
     if not changed:
         raise RefusedError("It is there already.", hint="Choose another path.")
     extras = leftovers(overlay, old, new, paths=overlay.paths(), member=False)
+    extras = [one for one in extras if one.why.startswith("in a")]
     return Outcome(changed=changed, extras=tuple(extras))
 
 
@@ -39,14 +41,16 @@ def _move_symbol(call: Move, overlay: Overlay, prefer: str) -> tuple[str, str]:
         raise RefusedError(f"{name} is not at the top level of {path}.", hint="Move the class that it belongs to.")
     if posixpath.normpath(call.to_path) == path:
         raise RefusedError(f"{name} is in {path} already.", hint="Choose another path.")
+    mark = overlay.mark()
     new_file = not overlay.exists(call.to_path)
     if new_file:
         overlay.write(call.to_path, "")
     with mirror(overlay) as made:
         mover = MoveGlobal(made.project, made.file(path), place.start)
         made.carry_over(mover.get_changes(made.file(call.to_path)))
-    if new_file:
-        overlay.write(call.to_path, overlay.read(call.to_path).lstrip("\n"))
+    for changed in overlay.changed_since(mark):
+        before = "" if changed == call.to_path and new_file else overlay.text_at(mark, changed) or ""
+        overlay.write(changed, tidy(before, overlay.read(changed).lstrip("\n")))
     return f"{_dotted(path)}.{name}", f"{_dotted(call.to_path)}.{name}"
 
 

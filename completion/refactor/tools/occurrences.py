@@ -34,5 +34,14 @@ def occurrences(overlay: Overlay, place: Place) -> dict[str, set[Spot]]:
     return found
 
 
+def unsure(overlay: Overlay, place: Place) -> list[str]:
+    """`path:line` of names that may mean the symbol, for all that rope can tell."""
+    with mirror(overlay) as made:
+        located = find_occurrences(
+            made.project, made.file(place.symbol.path), place.start, unsure=True, in_hierarchy=True
+        )
+        return sorted({f"{one.resource.path}:{one.lineno}" for one in located if one.unsure})
+
+
 def _spot(text: str, offset: int) -> Spot:
     return text.count("\n", 0, offset) + 1, offset - (text.rfind("\n", 0, offset) + 1)

@@ -45,7 +45,9 @@ def rewrite(call: Rewrite, overlay: Overlay) -> Outcome:
     for path in overlay.paths(under=under):
         name = _NAMES.get(detect(path=path).id)
         if name is not None:
-            count += _apply(overlay, path, name, {"rule": {"pattern": call.pattern}}, call.replacement)
+            count += _apply(
+                overlay, path, name, {"rule": {"pattern": pattern_for(name, call.pattern)}}, call.replacement
+            )
     return _outcome(overlay, overlay.changed_since(mark), count, what="pattern")
 
 
@@ -76,6 +78,13 @@ def load_rule(file: Path) -> Rule:
         raise UsageError(f"{file} is for {language or 'no language'}.", hint=f"Known: {', '.join(_NAMES.values())}.")
     config = {key: data[key] for key in ("rule", "constraints", "utils") if key in data}
     return Rule(id=str(data.get("id") or file.stem), language=language, fix=data["fix"], config=config)
+
+
+def pattern_for(language: str, pattern: str) -> str | dict[str, str]:
+    """A pattern as ast-grep has to be told of it: a call alone is a type conversion to Go's grammar."""
+    if language == "go" and re.fullmatch(r"[\w.$]+\(.*\)", pattern.strip(), re.DOTALL):
+        return {"context": f"package p\nfunc f() {{ {pattern} }}", "selector": "call_expression"}
+    return pattern
 
 
 def rewritten(text: str, language: str, config: Mapping[str, Any], replacement: str) -> tuple[str, int]:

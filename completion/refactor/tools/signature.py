@@ -16,7 +16,7 @@ from completion.refactor.calls import ChangeKind, ChangeSignature, ParameterChan
 from completion.refactor.outcome import Extra, Outcome
 from completion.refactor.overlay import Overlay
 from completion.refactor.symbols import Place, resolve
-from completion.refactor.tools.occurrences import Spot, occurrences
+from completion.refactor.tools.occurrences import Spot, occurrences, unsure
 from completion.refactor.tools.rename import rename
 from model.errors import RefusedError
 
@@ -48,6 +48,7 @@ def change_signature(call: ChangeSignature, overlay: Overlay, *, prefer: str = "
     """Raises `RefusedError`: no function of Python, a parameter that is not there or is used, calls with `*args`."""
     mark = overlay.mark()
     extras: list[Extra] = []
+    place = resolve(overlay, call.symbol, prefer=prefer)
     for change in call.changes:
         place = resolve(overlay, call.symbol, prefer=prefer)
         if place.symbol.kind not in ("function", "method", "class") or not place.symbol.path.endswith(".py"):
@@ -58,7 +59,9 @@ def change_signature(call: ChangeSignature, overlay: Overlay, *, prefer: str = "
             extras += _rename(change, place, overlay)
         else:
             _change(change, place, overlay)
-    return Outcome(changed=overlay.changed_since(mark), extras=tuple(extras))
+    unknown = unsure(overlay, place) if place.symbol.kind == "method" else []
+    notes = [f"Calls that may mean it too: {', '.join(unknown[:5])}."] if unknown else []
+    return Outcome(changed=overlay.changed_since(mark), extras=tuple(extras), notes=tuple(notes))
 
 
 def _rename(change: ParameterChange, place: Place, overlay: Overlay) -> Sequence[Extra]:
@@ -349,8 +352,20 @@ def _with_commas(made: list[cst.Arg], like: Sequence[cst.Arg]) -> list[cst.Arg]:
     for index, one in enumerate(made):
         comma = last if index == len(made) - 1 else between[index] if index < len(between) else usual
         after = like[-1].whitespace_after_arg if like and index == len(made) - 1 else cst.SimpleWhitespace("")
-        result.append(one.with_changes(comma=comma, whitespace_after_arg=after))
+        result.append(one.with_changes(comma=_with_own_comment(comma, one.comma), whitespace_after_arg=after))
     return result
+
+
+def _with_own_comment(
+    place: cst.Comma | cst.MaybeSentinel, own: cst.Comma | cst.MaybeSentinel
+) -> cst.Comma | cst.MaybeSentinel:
+    """The comma of a place, with the comment that stands behind the thing itself."""
+    held = own.whitespace_after if isinstance(own, cst.Comma) else None
+    line = held.first_line if isinstance(held, cst.ParenthesizedWhitespace) else None
+    if isinstance(place, cst.Comma) and isinstance(place.whitespace_after, cst.ParenthesizedWhitespace):
+        own_line = line if line is not None else cst.TrailingWhitespace()
+        return place.with_changes(whitespace_after=place.whitespace_after.with_changes(first_line=own_line))
+    return own if line is not None and line.comment is not None else place
 
 
 def _with(params: cst.Parameters, new: list[_Parameter]) -> cst.Parameters:
@@ -362,7 +377,7 @@ def _with(params: cst.Parameters, new: list[_Parameter]) -> cst.Parameters:
     nodes = []
     for index, one in enumerate(new):
         comma = last if index == len(new) - 1 else between[index] if index < len(between) else usual
-        nodes.append(replace(one, node=one.node.with_changes(comma=comma)))
+        nodes.append(replace(one, node=one.node.with_changes(comma=_with_own_comment(comma, one.node.comma))))
 
     def of(kind: str) -> list[cst.Param]:
         return [one.node for one in nodes if one.kind == kind]

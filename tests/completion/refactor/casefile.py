@@ -1,13 +1,13 @@
 """Cases of refactorings as readable files: what stands before, the call, what stands after.
 
-    === title
-    {"name": "rename", …}          the call, as JSON, on one line or more
-    --- path                       a file before; without any, the files of the case above
-    +++ path                       a file after; files that are not listed stay as they are
-    xxx path                       a file that is gone after
-    ??? path:line why              an extra that is offered, in order
-    ... note                       a note
-    !!! words                      the refusal holds these words; nothing may have changed
+=== title
+{"name": "rename", …}          the call, as JSON, on one line or more
+--- path                       a file before; without any, the files of the case above
++++ path                       a file after; files that are not listed stay as they are
+xxx path                       a file that is gone after
+??? path:line why              an extra that is offered, in order
+... note                       a note
+!!! words                      the refusal holds these words; nothing may have changed
 """
 
 from __future__ import annotations
@@ -85,6 +85,8 @@ def write_files(root: Path, files: dict[str, str]) -> None:
 
 def fill(hole: Hole) -> str:
     """The model of these tests: it says what it was asked, as a comment or sentence."""
+    if hole.language != "python":
+        return "const filled = 1;"
     return f"# {hole.instruction}\nfilled = {len(hole.suffix.split())}" if hole.instruction.islower() else "Say it."
 
 
