@@ -10,6 +10,7 @@ else
 BIN := $(VENV)/bin
 endif
 INSTALLED := $(VENV)/.installed
+NPM_CI := npm ci --silent --ignore-scripts --no-audit --no-fund
 EDITORS := nvim or vscode or browser
 FAST := not model and not node and not slow and not nvim and not vscode and not browser
 
@@ -47,11 +48,12 @@ lint: $(INSTALLED) ## Style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-lint-editors: ## Style and types of the editors' clients, where their tools are installed
-	@if command -v stylua >/dev/null; then cd editors/nvim && stylua --check .; else echo "stylua is not installed"; fi
-	@if command -v luacheck >/dev/null; then cd editors/nvim && luacheck -q .; else echo "luacheck is not installed"; fi
-	@if [ -d editors/vscode/node_modules ]; then cd editors/vscode && npm run check; \
-	  else echo "npm ci in editors/vscode first"; fi
+lint-editors: ## Style and types of the editors' clients; what is not installed here is said
+	@if command -v luacheck >/dev/null; then cd editors/nvim && luacheck -q .; \
+	  else echo "luacheck: left out, since it is not installed (Debian: lua-check)"; fi
+	@if ! command -v npm >/dev/null; then echo "StyLua and tsc: left out, since Node.js and npm are not installed"; else \
+	  $(NPM_CI) --prefix tests/editors && node tests/editors/stylua.js editors/nvim tests/editors/nvim && \
+	  cd editors/vscode && $(NPM_CI) && npm run --silent check; fi
 
 format: $(INSTALLED) ## Put the style right
 	$(BIN)/ruff check --fix .

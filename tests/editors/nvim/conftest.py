@@ -9,12 +9,21 @@ from model.service import launcher
 
 pytest.importorskip("pynvim", reason="the tests in Neovim are driven through pynvim")
 
-from tests.editors.nvim.neovim import NEOVIMS, Neovim
+from tests.editors.nvim.neovim import NATIVE, NEOVIMS, Neovim
 
 MakeNeovim = Callable[[], Neovim]
 
 
-@pytest.fixture(scope="session", params=NEOVIMS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each Neovim; where a test asks who shows suggestions, also both ways of those that have two."""
+    if "shown_by" in metafunc.fixturenames:
+        ways = [(name, way) for name in NEOVIMS for way in (("auto", "own") if name in NATIVE else ("auto",))]
+        metafunc.parametrize(("installed", "shown_by"), ways, indirect=["installed"], scope="session")
+    elif "installed" in metafunc.fixturenames:
+        metafunc.parametrize("installed", NEOVIMS, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
 def installed(request: pytest.FixtureRequest) -> tuple[list[str], dict[str, str]]:
     """Each Neovim that can be had here."""
     return NEOVIMS[request.param]()

@@ -26,8 +26,8 @@ PLUGIN = ROOT / "editors" / "nvim"
 WAIT_S = 40.0
 LOAD_S = 150.0
 LIFE_S = 240.0
-SUITE = "forky"
-"""The Debian release that has Neovim 0.12."""
+SUITES = {"0.10": "trixie", "0.12": "forky"}
+"""The Debian releases that have these versions."""
 
 PRELUDE = (Path(__file__).parent / "recorder.lua").read_text(encoding="utf-8")
 
@@ -43,27 +43,28 @@ def neovim_0_11() -> tuple[list[str], dict[str, str]]:
     return [str(binary.with_suffix(".exe") if os.name == "nt" else binary)], {}
 
 
-def neovim_0_12() -> tuple[list[str], dict[str, str]]:
-    """Command and environment of a Neovim 0.12, from Debian's packages, beside the system and not in it."""
+def neovim_of_debian(version: str) -> tuple[list[str], dict[str, str]]:
+    """Command and environment of a Neovim from Debian's packages, beside the system and not in it."""
+    what = f"Neovim {version}"
     if platform.machine() != "x86_64" or not sys.platform.startswith("linux"):
-        pytest.skip("Neovim 0.12: only installed on x86-64 Linux here")
+        pytest.skip(f"{what}: only installed on x86-64 Linux here")
 
     def install(folder: Path) -> None:
         if os.geteuid() != 0:
-            pytest.skip("Neovim 0.12: mmdebstrap needs root here")
+            pytest.skip(f"{what}: mmdebstrap needs root here")
         sites = run_or_skip(
-            "Neovim 0.12", "apt-get", "indextargets", "--format", "$(SITE)", "Created-By: Packages", timeout_s=30
+            what, "apt-get", "indextargets", "--format", "$(SITE)", "Created-By: Packages", timeout_s=30
         )
         mirror = (sites.split() or ["unknown"])[0]
         run_or_skip(
-            "Neovim 0.12",
+            what,
             *("mmdebstrap", "--mode=root", "--variant=extract", "--include=neovim"),
             '--aptopt=Acquire::Check-Valid-Until "false"',
-            *(SUITE, folder, mirror),
+            *(SUITES[version], folder, mirror),
             timeout_s=300,
         )
 
-    root = cached("nvim-0.12", install)
+    root = cached(f"nvim-{version}", install)
     libraries = [root / "usr/lib/x86_64-linux-gnu", root / "lib/x86_64-linux-gnu"]
     loader = libraries[0] / "ld-linux-x86-64.so.2"
     command = [str(loader), "--library-path", ":".join(map(str, libraries)), str(root / "usr/bin/nvim")]
@@ -72,7 +73,9 @@ def neovim_0_12() -> tuple[list[str], dict[str, str]]:
     return command, {"VIMRUNTIME": str(root / "usr/share/nvim/runtime")}
 
 
-NEOVIMS = {"0.11": neovim_0_11, "0.12": neovim_0_12}
+NEOVIMS = {"0.10": lambda: neovim_of_debian("0.10"), "0.11": neovim_0_11, "0.12": lambda: neovim_of_debian("0.12")}
+NATIVE = ("0.12",)
+"""Those that can show suggestions by themselves."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,9 @@ local NAMESPACES = { "tersely", "nvim.lsp.inline_completion" }
 function _G.ghost()
   local lines, row, col = {}, nil, nil
   for _, name in ipairs(NAMESPACES) do
-    for _, mark in ipairs(vim.api.nvim_buf_get_extmarks(0, vim.api.nvim_create_namespace(name), 0, -1, { details = true })) do
+    for _, mark in
+      ipairs(vim.api.nvim_buf_get_extmarks(0, vim.api.nvim_create_namespace(name), 0, -1, { details = true }))
+    do
       row, col = mark[2], mark[3]
       for _, chunks in ipairs(vim.list_extend({ mark[4].virt_text or {} }, mark[4].virt_lines or {})) do
         local line = ""

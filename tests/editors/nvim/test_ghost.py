@@ -32,12 +32,6 @@ KEYS = {
 }
 
 
-@pytest.fixture(params=["auto", "own"])
-def shown_by(request: pytest.FixtureRequest) -> str:
-    """Who shows suggestions."""
-    return str(request.param)
-
-
 def start(neovim: Neovim, source: str = SAMPLE, *, model: str = MODEL, **options: object) -> None:
     """Set the plugin up as a user would, with keys, and open a file; the engine is ready then."""
     settings = {"model": model, **options.pop("settings", {})}  # type: ignore[dict-item]

@@ -10,9 +10,11 @@ const { READY_MS, STEP_MS, main } = require("./screen");
 const [browserPath, url, file, data, pidFile, screenshots] = process.argv.slice(2);
 const QUIET_MS = 1_200;
 
-/** Those that belong to a machine lie apart from the user's. */
-const settings = () =>
-  Object.assign({}, ...["User", "Machine"].map((kind) => JSON.parse(fs.readFileSync(path.join(data, kind, "settings.json"), "utf8"))));
+/** Those that belong to a machine lie apart from the user's. A file that is just being written is empty. */
+const settings = () => {
+  const texts = ["User", "Machine"].map((kind) => fs.readFileSync(path.join(data, kind, "settings.json"), "utf8"));
+  return Object.assign({}, ...texts.map((text) => JSON.parse(text === "" ? "{}" : text)));
+};
 const serverPid = () => (fs.existsSync(pidFile) ? Number(fs.readFileSync(pidFile, "utf8")) : 0);
 
 /** A new last line with this text. */
@@ -23,10 +25,16 @@ async function line(screen, text) {
   await screen.page.keyboard.type(text);
 }
 
-/** Whether typing brings a suggestion. */
-async function suggests(screen) {
+/** Type, and wait for what should come. */
+async function suggested(screen) {
   await line(screen, "x = ");
-  return screen.until("ghost text", () => screen.ghost(), QUIET_MS).then(Boolean, () => false);
+  await screen.untilGhost("ghost()");
+}
+
+/** Type, and see that nothing comes. */
+async function isQuiet(screen) {
+  await line(screen, "x = ");
+  return screen.until("ghost text", () => screen.ghost(), QUIET_MS).then(() => false, () => true);
 }
 
 async function firstRun(screen, saw) {
@@ -50,7 +58,9 @@ async function parts(screen, saw) {
   saw.word = (await screen.text()).split("\n").at(-1);
   await screen.page.keyboard.press("Control+ArrowDown");
   saw.line = (await screen.text()).split("\n").slice(-2);
-  await screen.page.keyboard.press("Escape");
+  await screen.untilGhost("second()");
+  await screen.page.keyboard.press("Control+ArrowDown");
+  saw.nextLine = (await screen.text()).split("\n").slice(-2);
 }
 
 async function alternatives(screen, saw) {
@@ -68,19 +78,19 @@ async function alternatives(screen, saw) {
 }
 
 async function switches(screen, saw) {
-  saw.on = await suggests(screen);
+  await suggested(screen);
   await screen.command("tersely: Switch Suggestions On or Off for This Language");
   await screen.untilIcon("circle-slash");
-  saw.languageOff = [await suggests(screen), settings()["tersely.disabledLanguages"]];
+  saw.languageOff = [await isQuiet(screen), settings()["tersely.disabledLanguages"]];
   await screen.command("tersely: Switch Suggestions On or Off for This Language");
   await screen.untilIcon("sparkle");
   await screen.command("tersely: Snooze…");
   await screen.choose("5 minutes");
   await screen.untilIcon("bell-slash");
-  saw.snoozed = [await suggests(screen), await screen.statusBar()];
+  saw.snoozed = [await isQuiet(screen), await screen.statusBar()];
   await screen.command("tersely: Snooze…");
   await screen.untilIcon("sparkle");
-  saw.onAgain = await suggests(screen);
+  await suggested(screen);
   await screen.page.keyboard.press("Escape");
 }
 
@@ -109,7 +119,8 @@ async function crash(screen, saw) {
   process.kill(before, "SIGKILL");
   await screen.until("another server", () => serverPid() !== before, READY_MS);
   await screen.untilIcon("sparkle");
-  saw.restarted = await suggests(screen);
+  await suggested(screen);
+  saw.restarted = true;
 }
 
 main(browserPath, path.join(screenshots, "failure.png"), async (screen, saw) => {
