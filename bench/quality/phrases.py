@@ -353,7 +353,7 @@ HELD_OUT = Phrasebook(
     nouns={
         "function": ("the routine {name}", "our function {name}", "the {name} helper"),
         "method": ("the member function {name}", "our method {name}"),
-        "class": ("our class {name}", "the type {name}"),
+        "class": ("our class {name}", "our type {name}"),
         "constant": ("the value {name}",),
         "field": ("the member {name}",),
     },

@@ -83,7 +83,7 @@ class Names:
     def like(self, name: str, rng: random.Random) -> str:
         """Another name in the style of this one."""
         style = style_of(name) or "snake"
-        pool = self._pool(style)
+        pool = self._pool(style) or self._pool("snake")
         for _ in range(20):
             other = rng.choice(pool)
             if other != name and other.startswith("_") == name.startswith("_"):
@@ -92,7 +92,7 @@ class Names:
 
     def of(self, style: str, rng: random.Random) -> str:
         """A name in a style: constant, class, camel or snake."""
-        return rng.choice(self._pool(style))
+        return rng.choice(self._pool(style) or self._pool("snake"))
 
     def _pool(self, style: str) -> list[str]:
         return list(self._by_style[style])

@@ -36,6 +36,9 @@ DECLINES = {
     "ambiguous": 4,
 }
 """Why wishes are declined, with shares."""
+
+NO_CHANGE = "There is nothing to change."
+"""How a dialogue ends that only asks for something."""
 REASONS = {
     "chat": "This is not a refactoring.",
     "unclear": "The wish is unclear.",
@@ -90,7 +93,11 @@ class WishMaker:
         view = scene.view(*lines) if lines else scene.view()
         if view.selected and me.rng.random() < _PLANTED_SHARE:
             view = planted(view, part, me)
-        return [Case(act, Wish(instruction=self.book.dress(part.said, me.rng), view=view), part.calls)]
+        case = Case(act, Wish(instruction=self.book.dress(part.said, me.rng), view=view), part.calls)
+        if act != "look":
+            return [case]
+        turn = Turn(calls=part.calls, results=(results.answered(part.calls[0], scene, me.rng),))
+        return [case, Case("looked", replace(case.wish, turns=(turn,)), (Decline(reason=NO_CHANGE),))]
 
     def _parallel(self, scene: Scene, me: Speaker) -> list[Case]:
         rng = me.rng
