@@ -8,6 +8,8 @@ from pathlib import Path
 from model.paths import models_dir
 
 DEFAULT_MODEL = "smollm2-135m"
+TOOLS_MODEL = "smollm2-135m-tools"
+"""The same base with the adapter that calls refactoring tools."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
