@@ -95,7 +95,7 @@ def open_books() -> Journal:
 async def replay(keys: int, root: Path, threads: int) -> list[Step]:
     """Type the trace; each key waits for its answer, as the slowest typist would."""
     editor = Editor()
-    await editor.start(root, {"engine": {"threads": threads}})
+    await editor.start(root, {"engine": {"threads": threads}, "lookAhead": False})  # counted are keys alone
     steps: list[Step] = []
     try:
         await _warm_up(editor, root)

@@ -61,7 +61,8 @@ class Bursts:
     ) -> Layout:
         """The window for a cursor: that of the burst it goes on with, or (or if `anew`) one of the size of `budget`.
 
-        A burst keeps its size, since a change of it costs more than it is worth. Without `remember` the burst stays as it is, for a cursor that is only supposed.
+        A burst keeps its size, since a change of it costs more than it is worth. Without `remember` the burst stays
+        as it is, for a cursor that is only supposed.
         """
         burst = self._bursts.get(path)
         begins = burst is None or anew or not _goes_on(burst, text, offset)

@@ -8,7 +8,10 @@ from completion.api import Suggestion
 
 
 def describe(suggestion: Suggestion, *, explain: bool = True) -> dict[str, Any]:
-    """The documented JSON form; times in milliseconds. `explain` adds context, prompt, raw text and filters."""
+    """The documented JSON form; times in milliseconds.
+
+    `explain` adds context, prompt, raw text, filters, vetoes, candidates, and what the confidence was computed from.
+    """
     engine = suggestion.timings.engine
     told: dict[str, Any] = {
         "text": suggestion.text,
@@ -23,6 +26,8 @@ def describe(suggestion: Suggestion, *, explain: bool = True) -> dict[str, Any]:
         "timings_ms": {
             "context": round(suggestion.timings.context_ms, 2),
             "prompt": round(suggestion.timings.prompt_ms, 2),
+            "guard": round(suggestion.timings.guard_ms, 2),
+            "polish": round(suggestion.timings.polish_ms, 2),
             "queue": round(engine.queue_ms, 2),
             "prefill": round(engine.prefill_ms, 2),
             "decode": round(engine.decode_ms, 2),
@@ -38,6 +43,8 @@ def describe(suggestion: Suggestion, *, explain: bool = True) -> dict[str, Any]:
                     "path": use.path,
                     "lines": [use.first_line, use.last_line],
                     "characters": use.characters,
+                    "tokens": use.tokens,
+                    "cached": use.cached,
                     "reason": use.reason,
                 }
                 for use in explanation.context
@@ -45,5 +52,8 @@ def describe(suggestion: Suggestion, *, explain: bool = True) -> dict[str, Any]:
             "prompt": explanation.prompt,
             "generated": explanation.raw,
             "filters": list(explanation.filters),
+            "vetoes": list(explanation.vetoes),
+            "candidates": [{"text": one.text, "confidence": one.confidence} for one in explanation.candidates],
+            "signals": {name: round(value, 4) for name, value in explanation.signals.items()},
         }
     return told

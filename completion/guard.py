@@ -34,7 +34,6 @@ def judge_for(situation: Situation, context: Workspace | None) -> Judge | None:
         for claim in read_claims(head + generated, final=final):
             if claim.end <= len(head) or (claim.end, claim.name) in passed:
                 continue
-            passed.add((claim.end, claim.name))
             if not _in_code(situation):
                 return None
             text = situation.text[: situation.offset] + generated
@@ -47,6 +46,7 @@ def judge_for(situation: Situation, context: Workspace | None) -> Judge | None:
                 return None
             if ruling is not None:
                 return _veto(ruling, claim, head)
+            passed.add((claim.end, claim.name))
         return None
 
     return judge

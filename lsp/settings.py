@@ -126,6 +126,7 @@ KEYS: tuple[Key, ...] = (
     Key("model", "model", _text, "Name or path of the model, or a hosted one.", of_completion=True),
     Key("maxTokens", "max_tokens", _whole(1, 4096), "Longest suggestion, in tokens.", of_completion=True),
     Key("context", "context", _boolean, "Show the model what matters of other files.", of_completion=True),
+    Key("lookAhead", "look_ahead", _boolean, "Complete ahead what follows an accepted suggestion.", of_completion=True),
     Key("trusted", "trusted", _boolean, "Read and index the workspace's files.", of_completion=True),
     Key("engine.url", "engine_url", _url, "Server to ask instead of starting an engine.", of_completion=True),
     Key("engine.tokenFile", "engine_token_file", _optional_text, "File with its token.", of_completion=True),

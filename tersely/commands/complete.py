@@ -32,7 +32,13 @@ def command(
     """Print the completion at a place in a file. Without COL: at the end of the line; without LINE: of the file."""
     target = read_target(place, shown_path=path)
     settings = CompletionSettings(
-        model=model, adapter=adapter, engine_url=url, engine_token_file=token_file, level=level, max_tokens=max_tokens
+        model=model,
+        adapter=adapter,
+        engine_url=url,
+        engine_token_file=token_file,
+        level=level,
+        max_tokens=max_tokens,
+        time_limit_ms=None,
     )
     suggestion = asyncio.run(_ask(settings, target))
     if json:
@@ -55,9 +61,10 @@ async def _ask(settings: CompletionSettings, target: Target) -> Suggestion:
 
 
 def _explain(suggestion: Suggestion) -> None:
-    table = Table("source", "path", "lines", "characters", "why", title="context", title_justify="left")
+    table = Table("source", "path", "lines", "tokens", "reused", "why", title="context", title_justify="left")
     for use in suggestion.explanation.context:
-        table.add_row(use.source, use.path, f"{use.first_line}-{use.last_line}", str(use.characters), use.reason)
+        lines, reused = f"{use.first_line}-{use.last_line}", "yes" if use.cached else "no"
+        table.add_row(use.source, use.path, lines, f"~{use.tokens}", reused, use.reason)
     stderr.print(table)
     usage, timings = suggestion.usage, suggestion.timings
     stderr.print(
@@ -67,8 +74,12 @@ def _explain(suggestion: Suggestion) -> None:
     stderr.print(
         f"milliseconds: context {timings.context_ms:.1f}, prompt {timings.prompt_ms:.1f}, "
         f"queue {timings.engine.queue_ms:.1f}, prefill {timings.engine.prefill_ms:.1f}, "
-        f"decode {timings.engine.decode_ms:.1f}, total {timings.total_ms:.1f}"
+        f"decode {timings.engine.decode_ms:.1f}, guards {timings.guard_ms:.1f}, polish {timings.polish_ms:.1f}, "
+        f"total {timings.total_ms:.1f}"
     )
     stderr.print(f"ended by: {suggestion.stop_reason}; confidence {suggestion.confidence:.2f}; {suggestion.model}")
-    for note in suggestion.explanation.filters:
-        stderr.print(f"  {note}")
+    explanation = suggestion.explanation
+    for note in (*(f"veto: {reason}" for reason in explanation.vetoes), *explanation.filters):
+        stderr.print(f"  {note}", markup=False)
+    for candidate in explanation.candidates if len(explanation.candidates) > 1 else ():
+        stderr.print(f"  candidate {candidate.confidence:.2f}: {candidate.text!r}", markup=False)

@@ -63,6 +63,7 @@ BAD = [
     ("engine.tokenFile", 7, "none"),
     ("engine.adapter", 7, "none"),
     ("engine.threads", {"a": 1}, "none"),
+    ("lookAhead", "soon", "true"),
     ("engine.idleUnload", "soon", "900.0"),
     ("engine.idleUnload", -1, "900.0"),
 ]

@@ -1,0 +1,88 @@
+"""How terse suggestions are, and how often they are wrong, beside plain stopping rules over the same model and prompts.
+
+At cursors in packages that the model never saw, tersely's whole completer suggests, with the package indexed as its
+workspace; then the same prompts are continued to the next newline, and to the next blank line, as a plain client does.
+
+    python -m bench.terse [--count 520] [--rows FILE]
+
+`--rows` keeps the raw answers; where the file is there already, figures are made of it and no model is asked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+from bench import results
+from bench.quality.positions import Position, held_out_positions
+from bench.terse import vetoes
+from bench.terse.ask import Row, ask_all, read_rows, write_rows
+from bench.terse.figures import figures
+from bench.terse.plot import draw
+from model.hub import DEFAULT_MODEL, pull
+from model.local import LocalEngine
+from model.paths import cache_dir
+from model.train import corpus
+from model.train.start import shipped_adapter
+
+SEED = 23
+
+
+def unpacked(folder: Path, into: Path) -> dict[str, Path]:
+    """The held-out packages' files on disk, a folder each; by package."""
+    roots: dict[str, Path] = {}
+    for ecosystem in ("pypi", "npm"):
+        for package in corpus.read_archives(folder / ecosystem):
+            root = roots.setdefault(package.name, into / package.name)
+            for path, text in package.files:
+                file = root / path
+                if file.resolve().is_relative_to(root.resolve()) and not file.exists():
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    file.write_text(text, encoding="utf-8")
+    return roots
+
+
+async def _ask(positions: list[Position], roots: dict[str, Path]) -> list[Row]:
+    adapter = shipped_adapter(DEFAULT_MODEL)
+    engine = await asyncio.to_thread(LocalEngine.load, pull(DEFAULT_MODEL), adapter=adapter, threads=1)
+    try:
+        return await ask_all(engine, positions, roots)
+    finally:
+        await engine.aclose()
+
+
+def main() -> None:
+    """Parse, ask, count, write."""
+    parser = argparse.ArgumentParser(prog="python -m bench.terse", description=__doc__)
+    parser.add_argument("--count", type=int, default=520)
+    parser.add_argument("--rows", type=Path)
+    parser.add_argument("--no-vetoes", action="store_true", help="leave the search for false vetoes out")
+    arguments = parser.parse_args()
+    folder = cache_dir() / "held-out-packages" / "held-out"
+    positions = held_out_positions(folder, count=arguments.count, seed=SEED)
+    roots = unpacked(folder, cache_dir() / "bench" / "terse")
+    if arguments.rows is not None and arguments.rows.exists():
+        rows = read_rows(arguments.rows)
+    else:
+        rows = asyncio.run(_ask(positions, roots))
+        if arguments.rows is not None:
+            write_rows(rows, arguments.rows)
+    adapter = shipped_adapter(DEFAULT_MODEL)
+    found: dict[str, Any] = {
+        "seed": SEED,
+        "adapter_sha256": None if adapter is None else results.sha256(adapter),
+        **figures(positions, rows),
+    }
+    if not arguments.no_vetoes:
+        python = sorted(root for root in roots.values() if any(root.rglob("*.py")))
+        found["vetoes"] = vetoes.run(python)
+    written = results.save("terse", found)
+    draw(found, written.with_suffix(".png"))
+    print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()
