@@ -30,8 +30,9 @@ from model import hub
 from model.api import Chunk, GenerateRequest, SamplingParams
 from model.checkpoint.gguf import GgufFile
 from model.errors import EngineError
-from model.load import Quantize, Served, load_served, pick_dtype
+from model.load import Served, load_served, pick_dtype
 from model.merge import AdapterMerge
+from model.packer import Quantize
 from model.prefix_cache import PrefixCache
 from model.runner import Runner
 from model.sequence import Sequence
@@ -43,7 +44,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DECODED = 48
 ALONE, DRAFTED, HF_DEFAULT = "tersely", "tersely with drafts", "hf float32 sdpa"
 SHIPPED = "tersely as shipped"
-"""With drafts, and with the model's adapter merged, which takes the weights off their 4-bit grid into int8."""
+"""With drafts, and with the model's adapter merged."""
 KINDS = ("prefill", "decode")
 
 
@@ -119,7 +120,8 @@ def contenders(path: Path, now: Clock, adapter: Path | None) -> Iterator[tuple[s
     if adapter is not None:
         merge = AdapterMerge(load_adapter(adapter), base_sha256=_sha256(path), base=path)
         with GgufFile(path) as file:
-            shipped = load_served(file, dtype=pick_dtype("auto"), quantize=Quantize.AUTO, transform=merge)
+            quantize = merge.serve_as(Quantize.AUTO)
+            shipped = load_served(file, dtype=pick_dtype("auto"), quantize=quantize, transform=merge)
         yield SHIPPED, lambda ids: measure_tersely(shipped, tokenizer, ids, now, drafts=True)
     for dtype in (torch.float32, torch.bfloat16):
         model = hf_model(path, dtype=dtype)

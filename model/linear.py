@@ -19,6 +19,7 @@ GROUP = 32
 """Weights that share a scale in int4: the block of GGUF's Q4_1, so that those pack with hardly a loss."""
 FEW_ROWS = 12
 """Up to here the packed kernels are the faster ones (measured on AVX-512 with bfloat16 GEMM)."""
+_INT8_RUN = 16
 
 
 Product = Callable[[Tensor], Tensor]
@@ -57,8 +58,13 @@ class Int8Linear:
         # The kernel wants bfloat16 scales: round first, so that the weights make up for it; 126 leaves room to.
         self.scales = (peak / 126).bfloat16()  # [N]
         self.weight = (weight / self.scales.float()[:, None]).round_().clamp_(-127, 127).to(torch.int8)
-        packed, scales = self.weight, self.scales
+        # The kernel reads inputs sixteen at a time, and what lies beyond the last ones too.
+        beyond = -weight.shape[1] % _INT8_RUN
+        packed, scales = functional.pad(self.weight, (0, beyond)), self.scales
+        self.weight = packed[:, : weight.shape[1]]
         self.few: Product = lambda x: torch._weight_int8pack_mm(x, packed, scales)
+        if beyond:
+            self.few = lambda x: torch._weight_int8pack_mm(functional.pad(x, (0, beyond)), packed, scales)
         self.few_dtype = torch.bfloat16
 
     def __call__(self, x: Tensor) -> Tensor:

@@ -1,15 +1,9 @@
-"""A checkpoint on disk to a decoder that serves, one layer at a time, so that the float32 copy is never whole.
-
-Number formats: `none` keeps plain weights. `int8` and `int4` pack every projection. `auto` packs to int4 what the
-checkpoint already holds on such a grid, which loses next to nothing, and the rest to int8.
-"""
+"""A checkpoint on disk to a decoder that serves, one layer at a time, so that the float32 copy is never whole."""
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 
 import torch
 from torch import Tensor
@@ -20,32 +14,14 @@ from model.checkpoint.llama import read_config, read_weights
 from model.config import AttentionConfig, ModelConfig
 from model.errors import UsageError
 from model.few_tokens import FEW_TOKENS
-from model.head import ExactHead, Head, ScreenedHead
-from model.linear import (
-    FEW_ROWS,
-    Int4Linear,
-    Int8Linear,
-    Linear,
-    PackedLinear,
-    PlainLinear,
-    int4_fits,
-    is_four_bit,
-    rows_agree,
-)
+from model.head import Head
+from model.linear import FEW_ROWS, rows_agree
+from model.packer import Packer, Quantize
 from model.serving import ServingDecoder, interleaved
 from model.serving_layer import ServingLayer
 
 WeightTransform = Callable[[str, Tensor], Tensor]
 """Given a decoder weight's name and its float32 value, the value to serve: how adapters are merged at load."""
-
-
-class Quantize(StrEnum):
-    """How projections are stored for serving. See the module's docstring."""
-
-    AUTO = "auto"
-    NONE = "none"
-    INT8 = "int8"
-    INT4 = "int4"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +64,7 @@ def pack(
     progress: Callable[[float], None] | None = None,
 ) -> Served:
     """Fuse and pack float32 weights of a plain model (`ModelConfig.is_plain`): embedding first, then layer by layer."""
-    packer = _Packer(dtype=dtype, quantize=quantize)
+    packer = Packer(dtype=dtype, quantize=quantize)
     _, embedding = next(weights)
     layers: list[ServingLayer] = []
     for index, shape in enumerate(config.layers):
@@ -136,13 +112,6 @@ def pick_dtype(name: str) -> torch.dtype:
     return known[name]
 
 
-def pick_quantize(name: str) -> Quantize:
-    """A number format by name. Raises `UsageError`."""
-    if name not in set(Quantize):
-        raise UsageError(f"There is no quantization {name!r}.", hint=f"Use {', '.join(Quantize)}.")
-    return Quantize(name)
-
-
 def _has_bfloat16_units() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
@@ -154,7 +123,7 @@ def _transformed(
         yield name, weight if transform is None else transform(name, weight)
 
 
-def _fused(part: dict[str, Tensor], packer: _Packer, shape: AttentionConfig) -> ServingLayer:
+def _fused(part: dict[str, Tensor], packer: Packer, shape: AttentionConfig) -> ServingLayer:
     order = interleaved(shape.head_dim, shape.rope.dimensions)
     query = _reordered(part["attention.q_proj.weight"] * shape.head_dim**-0.5, order)
     key = _reordered(part["attention.k_proj.weight"], order)
@@ -189,46 +158,3 @@ def _rows_agree(layer: ServingLayer, head: Head, config: ModelConfig) -> bool:
         rows_agree(linear.few, inputs=width, dtype=linear.few_dtype, rows=FEW_TOKENS)
         for linear, width in inputs.items()
     ) and rows_agree(head, inputs=config.hidden, dtype=torch.float32, rows=FEW_TOKENS)
-
-
-class _Packer:
-    """Chooses and makes the stored form of each matrix."""
-
-    def __init__(self, *, dtype: torch.dtype, quantize: Quantize) -> None:
-        self._dtype = dtype
-        self._quantize = quantize
-        self._used: set[str] = set()
-
-    def linear(self, weight: Tensor) -> Linear:
-        plain = PlainLinear(weight.to(self._dtype))
-        packed = self._packed(weight)
-        return plain if packed is None else PackedLinear(packed, plain)
-
-    def head(self, weight: Tensor, stored: Tensor) -> Head:
-        """A head's errors are mended by its second look, so `auto` packs it as tightly as the kernel can.
-
-        `stored` is the weight as it is kept, so that tied embeddings are kept once.
-        """
-        if self._quantize is Quantize.NONE:
-            return ExactHead(stored)
-        if self._quantize is not Quantize.INT8 and int4_fits(weight) and _has_int4_kernel():
-            return ScreenedHead(Int4Linear(weight), stored)
-        return ScreenedHead(Int8Linear(weight), stored)
-
-    def used(self) -> str:
-        return "+".join(sorted(self._used)) or "none"
-
-    def _packed(self, weight: Tensor) -> Linear | None:
-        if self._quantize is Quantize.NONE:
-            return None
-        tight = self._quantize is Quantize.INT4 or (self._quantize is Quantize.AUTO and _has_int4_kernel())
-        if tight and int4_fits(weight) and (self._quantize is Quantize.INT4 or is_four_bit(weight[::16])):
-            self._used.add("int4")
-            return Int4Linear(weight)
-        self._used.add("int8")
-        return Int8Linear(weight)
-
-
-def _has_int4_kernel() -> bool:
-    """Aten vectorizes its int4 kernel on x86 alone; elsewhere it works, slowly."""
-    return platform.machine().lower() in ("x86_64", "amd64") and bool(torch.cpu._is_avx2_supported())

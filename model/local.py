@@ -22,9 +22,10 @@ from model.checkpoint.chat import read_chat_template
 from model.constraint import Constraint, Constraints
 from model.errors import EngineError, EngineUnavailableError, RequestError, UsageError
 from model.fim import FORMATS, detect
-from model.load import pick_dtype, pick_quantize
+from model.load import pick_dtype
 from model.merge import AdapterMerge
 from model.open_model import open_model
+from model.packer import pick_quantize
 from model.prefix_cache import PrefixCache
 from model.runner import CHUNK_TOKENS, Runner
 from model.sampler import Choice
@@ -110,7 +111,7 @@ class LocalEngine:
         """Load a GGUF file, or a folder in HF's or Mistral's layout. Blocks for about two seconds a 100 MB, so call it
         from a thread of its own.
 
-        `dtype`: auto, float32, bfloat16. `quantize`: auto, none, int8, int4. `threads` None: the free cores.
+        `dtype`: auto, float32, bfloat16. `quantize`: see `model.packer`. `threads` None: the free cores.
         `progress` gets the fraction done, 0 … 1, and may raise to stop. Raises `ModelError`, and `UsageError` for
         unknown names.
         """

@@ -17,8 +17,9 @@ from model.checkpoint.folder import open_folder
 from model.checkpoint.gguf import GgufFile
 from model.checkpoint.gguf_model import GgufCheckpoint
 from model.config import ModelConfig
-from model.errors import ModelTooLargeError, UsageError
-from model.load import Quantize, WeightTransform, load_served, pack
+from model.errors import ModelTooLargeError
+from model.load import WeightTransform, load_served, pack
+from model.packer import Packer, Quantize
 from model.tokenizer import Tokenizer
 from model.tokenizer_folder import read_folder_tokenizer
 from model.tokenizer_gguf import read_gguf_tokenizer
@@ -32,7 +33,7 @@ class LoadedModules:
     head: ModuleHead
     config: ModelConfig
     parameters: int
-    quantization: str = "none"
+    quantization: str
     rows_agree: bool = False
 
 
@@ -50,17 +51,19 @@ def open_model(
     `transform` is for GGUF files of the llama family alone.
 
     `available_bytes` None: the memory that is free now. Raises `CheckpointError`; `ModelTooLargeError` before anything
-    is allocated; `UsageError` for options that a folder does not have.
+    is allocated.
     """
     room_bytes = psutil.virtual_memory().available if available_bytes is None else available_bytes
     if path.is_dir():
         return _open_folder(path, dtype=dtype, quantize=quantize, progress=progress, room_bytes=room_bytes)
     with GgufFile(path) as file:
+        if not is_packable(file):
+            checkpoint = GgufCheckpoint(file)
+            _require_room(path, checkpoint.footprint_bytes(quantize=quantize, dtype=dtype), room_bytes)
+            return _load(checkpoint, dtype=dtype, quantize=quantize, progress=progress), read_gguf_tokenizer(file)
         parameters = sum(prod(tensor.shape) for tensor in file.tensors.values())
         _require_room(path, parameters * dtype.itemsize, room_bytes)
         tokenizer = read_gguf_tokenizer(file)
-        if not is_packable(file):
-            return _load(GgufCheckpoint(file), dtype=dtype, quantize=quantize, progress=progress), tokenizer
         return load_served(file, dtype=dtype, quantize=quantize, transform=transform, progress=progress), tokenizer
 
 
@@ -79,7 +82,7 @@ def _open_folder(
 ) -> tuple[Loaded, Tokenizer]:
     checkpoint = open_folder(path)
     checkpoint.check()
-    _require_room(path, checkpoint.parameters * dtype.itemsize, room_bytes)
+    _require_room(path, checkpoint.footprint_bytes(quantize=quantize, dtype=dtype), room_bytes)
     tokenizer = read_folder_tokenizer(path)
     return _load(checkpoint, dtype=dtype, quantize=quantize, progress=progress), tokenizer
 
@@ -92,14 +95,15 @@ def _load(
     if config.is_plain:
         weights = ((name, weight.float()) for name, weight in checkpoint.weights())
         return pack(config, weights, parameters=parameters, dtype=dtype, quantize=quantize, progress=progress)
-    if quantize not in (Quantize.AUTO, Quantize.NONE):
-        raise UsageError(
-            f"{checkpoint.path.name} is a model of architecture {config.architecture}, "
-            f"which is not quantized to {quantize} at load yet.",
-            hint="Leave quantize at auto.",
-        )
-    decoder = fill_decoder(config, checkpoint.weights(), dtype=dtype, progress=progress)
-    return LoadedModules(decoder=CachedDecoder(decoder), head=ModuleHead(decoder), config=config, parameters=parameters)
+    packer = Packer(dtype=dtype, quantize=Quantize.NONE if quantize is Quantize.AUTO else quantize)
+    decoder = fill_decoder(config, checkpoint.weights(), dtype=dtype, packer=packer, progress=progress)
+    return LoadedModules(
+        decoder=CachedDecoder(decoder),
+        head=ModuleHead(decoder),
+        config=config,
+        parameters=parameters,
+        quantization=packer.used(),
+    )
 
 
 def _require_room(path: Path, needed_bytes: int, room_bytes: int) -> None:
@@ -107,5 +111,6 @@ def _require_room(path: Path, needed_bytes: int, room_bytes: int) -> None:
         raise ModelTooLargeError(
             f"{path.name} needs at least {needed_bytes / 1e9:.1f} GB of memory for its weights; "
             f"{room_bytes / 1e9:.1f} GB are free.",
-            hint="Use a smaller model, dtype bfloat16, or a server with more memory: give its URL as the model.",
+            hint="Use a smaller model, dtype bfloat16, a tighter format (quantize int8 or int4), or a server with more "
+            "memory: give its URL as the model.",
         )

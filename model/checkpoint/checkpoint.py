@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from model.architectures.sources import Sources
@@ -14,6 +15,7 @@ from model.checkpoint.shapes import weight_shapes
 from model.checkpoint.store import Store, check, read_weights
 from model.config import ModelConfig
 from model.errors import CheckpointError
+from model.packer import Quantize, footprint_bytes
 
 
 class Checkpoint:
@@ -35,6 +37,10 @@ class Checkpoint:
         """The types of the stored numbers, the one with most tensors first."""
         names = [stored.type_name for stored in self._store.tensors.values()]
         return tuple(sorted(set(names), key=names.count, reverse=True))
+
+    def footprint_bytes(self, *, quantize: Quantize, dtype: torch.dtype) -> int:
+        """Memory for the weights as they are served: see `model.packer`."""
+        return footprint_bytes(self._shapes, quantize=quantize, dtype=dtype, plain_copy=self.config.is_plain)
 
     def check(self) -> None:
         """Raises `CheckpointError` for missing, unexpected and misshapen tensors."""

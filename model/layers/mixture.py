@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from model.config import MlpConfig, RouterConfig
 from model.layers.mlp import Mlp, combine
+from model.layers.packed import PackedStack
 
 
 class Router(nn.Module):
@@ -48,7 +49,7 @@ class Mixture(nn.Module):
     """Routed experts, and one shared by all tokens where there is one.
 
     Expert weights lie stacked: `gate_proj`, `up_proj` [X, I, D], `down_proj` [X, D, I], biases `gate_bias`, `up_bias`
-    [X, I] and `down_bias` [X, D].
+    [X, I] and `down_bias` [X, D]. In place of each stack there may be a packed one.
     """
 
     def __init__(self, hidden: int, config: MlpConfig) -> None:
@@ -84,11 +85,16 @@ class Mixture(nn.Module):
         return total.view_as(x)
 
     def _expert(self, expert: int, x: Tensor) -> Tensor:
-        bias = self.config.bias
-        linear = nn.functional.linear
-        gate = linear(x, self.gate_proj[expert], self.gate_bias[expert] if bias else None)
-        up = linear(x, self.up_proj[expert], self.up_bias[expert] if bias else None)
-        return linear(combine(self.config, gate, up), self.down_proj[expert], self.down_bias[expert] if bias else None)
+        gate, up = self._project("gate", expert, x), self._project("up", expert, x)
+        return self._project("down", expert, combine(self.config, gate, up))
+
+    def _project(self, part: str, expert: int, x: Tensor) -> Tensor:
+        stack: Tensor | PackedStack = getattr(self, f"{part}_proj")
+        product = stack(expert, x) if isinstance(stack, PackedStack) else nn.functional.linear(x, stack[expert])
+        if not self.config.bias:
+            return product
+        bias: Tensor = getattr(self, f"{part}_bias")
+        return product + bias[expert]
 
 
 def make_mlp(hidden: int, config: MlpConfig) -> nn.Module:

@@ -17,7 +17,7 @@ from model.registry import DEFAULT_MODEL, MODELS
 from model.service.address import is_loopback
 
 DTYPES = ("auto", "float32", "bfloat16")
-QUANTIZATIONS = ("auto", "none", "int8", "int4")
+QUANTIZATIONS = ("auto", "none", "int8", "int4", "fp8", "fp8-block")
 EXIT_AFTER_UNLOADS = 3
 """An engine that was started on demand exits after this many times its `idle_unload_s` without a request."""
 

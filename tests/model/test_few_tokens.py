@@ -14,7 +14,8 @@ from model.checkpoint.gguf import GgufFile
 from model.few_tokens import FEW_TOKENS
 from model.head import FEW_CANDIDATES
 from model.kv_cache import KvCache
-from model.load import Quantize, Served, load_served
+from model.load import Served, load_served
+from model.packer import Quantize
 from model.tokenizer import read_tokenizer
 from tests.model.tiny import write_tiny
 

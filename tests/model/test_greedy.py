@@ -11,8 +11,9 @@ import torch
 
 from model.api import GenerateRequest, SamplingParams
 from model.checkpoint.gguf import GgufFile
-from model.load import Quantize, load_served, pick_dtype
+from model.load import load_served, pick_dtype
 from model.local import LocalEngine
+from model.packer import Quantize
 from model.tokenizer import read_tokenizer
 from tests.model.oracle import hf_model
 

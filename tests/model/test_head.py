@@ -11,7 +11,8 @@ from model.checkpoint.gguf import GgufFile
 from model.head import CANDIDATES, FEW_CANDIDATES, ExactHead, ScreenedHead
 from model.kv_cache import KvCache
 from model.linear import Int4Linear, Int8Linear
-from model.load import Quantize, load_served
+from model.load import load_served
+from model.packer import Quantize
 from model.tokenizer import read_tokenizer
 
 VOCABULARY, HIDDEN = 4096, 64

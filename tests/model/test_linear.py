@@ -32,7 +32,7 @@ def _rows(rows: int, inputs: int) -> torch.Tensor:
     return torch.randn(rows, inputs, generator=torch.Generator().manual_seed(rows)).bfloat16().float()
 
 
-@pytest.mark.parametrize(("outputs", "inputs"), SHAPES)
+@pytest.mark.parametrize(("outputs", "inputs"), [*SHAPES, (48, 24), (5, 7)])
 @pytest.mark.parametrize("rows", [1, 3, 8, 33])
 def test_int8_multiplies_by_its_weights(outputs: int, inputs: int, rows: int) -> None:
     weight, x = _weight(outputs, inputs), _rows(rows, inputs)

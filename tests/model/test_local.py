@@ -23,8 +23,9 @@ from model.api import (
 from model.checkpoint.gguf import GgufFile
 from model.checkpoint.llama import load_decoder
 from model.errors import CheckpointError, EngineBusyError, EngineUnavailableError, RequestError
-from model.load import Quantize, load_served
+from model.load import load_served
 from model.local import LocalEngine
+from model.packer import Quantize
 from model.tokenizer import read_tokenizer
 from tests.model.tiny import CONTEXT, write_tiny
 

@@ -13,9 +13,10 @@ from tokenizers import decoders, models, pre_tokenizers
 from model.api import Chunk, Engine, GenerateRequest, SamplingParams
 from model.errors import CheckpointError, ModelTooLargeError, UsageError
 from model.kv_cache import KvCache
-from model.load import Quantize, Served
+from model.load import Served
 from model.local import LocalEngine
 from model.open_model import open_model
+from model.packer import Quantize
 from tests.model.mistral_format import write_mistral
 from tests.model.tiny_hf import CASES, VOCABULARY, hf_model, write_hf
 
@@ -92,13 +93,11 @@ async def test_bfloat16_stays_close(tmp_path: Path) -> None:
     assert logprobs[0].logprob == pytest.approx(logprobs[1].logprob, abs=0.1)
 
 
-def test_what_a_folder_cannot_do_yet_is_refused(tmp_path: Path) -> None:
+def test_an_adapter_for_a_folder_is_refused(tmp_path: Path) -> None:
     folder = write_tokenizer(write_hf(tmp_path / "tiny", CASES["mixtral"]))
-    with pytest.raises(UsageError, match="not quantized to int4") as caught:
-        LocalEngine.load(folder, quantize="int4", threads=1)
-    assert caught.value.hint
-    with pytest.raises(UsageError, match="GGUF base"):
+    with pytest.raises(UsageError, match="GGUF base") as caught:
         LocalEngine.load(folder, adapter=tmp_path / "none", threads=1)
+    assert caught.value.hint
 
 
 @pytest.mark.parametrize("case", ["llama-2", "llama-3.1", "smollm2", "mistral-nemo"])
@@ -106,7 +105,7 @@ def test_plain_models_are_packed_from_folders_too(case: str, tmp_path: Path) -> 
     folder = write_tokenizer(write_hf(tmp_path / "tiny", CASES[case]))
     with torch.no_grad():
         theirs = hf_model(folder)(torch.tensor([PROMPT])).logits[0, -1]
-    for quantize, tolerance in ((Quantize.NONE, 1e-4), (Quantize.INT8, 0.1)):
+    for quantize, tolerance in ((Quantize.NONE, 1e-4), (Quantize.INT8, 0.1), (Quantize.FP8, 0.3)):
         loaded, _ = open_model(folder, dtype=torch.float32, quantize=quantize)
         assert isinstance(loaded, Served)
         assert loaded.quantization == quantize

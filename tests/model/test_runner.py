@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from model.api import Chunk, FinishReason, GenerateRequest, SamplingParams, TokenLogprob, Usage
 from model.checkpoint.gguf import GgufFile
+from model.constraint import Constraints
 from model.drafts import StepCosts
 from model.errors import EngineError
-from model.load import Quantize, Served, load_served
+from model.load import Served, load_served
+from model.packer import Quantize
 from model.prefix_cache import PrefixCache
 from model.runner import Runner
 from model.sequence import Sequence
@@ -75,6 +77,9 @@ def play(
         end_ids=tokenizer.end_ids,
         max_tokens=min(sampling.max_tokens, CONTEXT - len(prompt)),
         sink=sink,
+        constraint=(
+            None if sampling.grammar is None else Constraints(tokenizer, tokenizer.end_ids).start(sampling.grammar)
+        ),
     )
     while sequence.finish_reason is None:
         choices = runner.run(sequence)

@@ -15,7 +15,8 @@ from model.checkpoint.llama import load_decoder
 from model.decoder import Decoder
 from model.errors import UsageError
 from model.kv_cache import KvCache
-from model.load import Quantize, Served, load_served, pick_dtype, pick_quantize
+from model.load import Served, load_served, pick_dtype
+from model.packer import Quantize, pick_quantize
 from model.tokenizer import read_tokenizer
 from tests.model.tiny import CONTEXT, write_tiny
 
@@ -68,7 +69,8 @@ def test_bfloat16_and_packed_formats_stay_close(quantize: Quantize, chunks: list
         expected = decoder(torch.tensor([_ids(60)]))[0]
     ours = _hidden(_load(path, dtype=torch.bfloat16, quantize=quantize), _ids(60), chunks)
     error = (ours - expected).norm() / expected.norm()
-    assert error < 0.05
+    # The weights lie on a grid of 16 levels, which int4 and int8 keep; three bits of mantissa do not.
+    assert error < (0.3 if quantize.startswith("fp8") else 0.05)
 
 
 def test_the_context_can_be_filled_to_its_last_token(tiny_path: Path) -> None:

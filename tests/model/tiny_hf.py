@@ -185,14 +185,16 @@ def write_hf(folder: Path, case: Case, *, shard: str = "50GB") -> Path:
         model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
         with torch.no_grad():
             for name, weight in model.named_parameters():
-                _randomize(name, weight)
+                # Qwen3-Next stores what is added to one.
+                centre = 0 if case.config == "Qwen3NextConfig" and "linear_attn" not in name else 1
+                _randomize(name, weight, norm=centre)
     model.save_pretrained(folder, max_shard_size=shard)
     return folder
 
 
-def _randomize(name: str, weight: torch.Tensor) -> None:
+def _randomize(name: str, weight: torch.Tensor, *, norm: float) -> None:
     if name.endswith(("norm.weight", "norm_f.weight", "layernorm.weight")):
-        weight.normal_(1, 0.2)
+        weight.normal_(norm, 0.2)
     elif name.endswith("A_log"):  # from a slow fade to a fast one
         weight.uniform_(-2, 1)
     elif weight.dim() == 1 or name.endswith("bias"):
