@@ -11,8 +11,8 @@ BIN := $(VENV)/bin
 endif
 INSTALLED := $(VENV)/.installed
 NPM_CI := npm ci --silent --ignore-scripts --no-audit --no-fund
-EDITORS := nvim or vscode or browser
-FAST := not model and not node and not slow and not nvim and not vscode and not browser
+EDITORS := nvim or vscode or browser or emacs
+FAST := not model and not node and not slow and not nvim and not vscode and not browser and not emacs
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-fast e2e lint lint-editors format bench package wheel vsix wheel-smoke clean

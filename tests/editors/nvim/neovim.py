@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
 import signal
 import sys
 import threading
@@ -18,6 +17,7 @@ import pynvim
 import pytest
 
 from tests.cursor import MARK
+from tests.editors import debian
 from tests.editors.tools import ROOT, cached, run_or_skip
 
 logger = logging.getLogger(__name__)
@@ -44,32 +44,10 @@ def neovim_0_11() -> tuple[list[str], dict[str, str]]:
 
 
 def neovim_of_debian(version: str) -> tuple[list[str], dict[str, str]]:
-    """Command and environment of a Neovim from Debian's packages, beside the system and not in it."""
-    what = f"Neovim {version}"
-    if platform.machine() != "x86_64" or not sys.platform.startswith("linux"):
-        pytest.skip(f"{what}: only installed on x86-64 Linux here")
-
-    def install(folder: Path) -> None:
-        if os.geteuid() != 0:
-            pytest.skip(f"{what}: mmdebstrap needs root here")
-        sites = run_or_skip(
-            what, "apt-get", "indextargets", "--format", "$(SITE)", "Created-By: Packages", timeout_s=30
-        )
-        mirror = (sites.split() or ["unknown"])[0]
-        run_or_skip(
-            what,
-            *("mmdebstrap", "--mode=root", "--variant=extract", "--include=neovim"),
-            '--aptopt=Acquire::Check-Valid-Until "false"',
-            *(SUITES[version], folder, mirror),
-            timeout_s=300,
-        )
-
-    root = cached(f"nvim-{version}", install)
-    libraries = [root / "usr/lib/x86_64-linux-gnu", root / "lib/x86_64-linux-gnu"]
-    loader = libraries[0] / "ld-linux-x86-64.so.2"
-    command = [str(loader), "--library-path", ":".join(map(str, libraries)), str(root / "usr/bin/nvim")]
+    """Command and environment of a Neovim from Debian's packages."""
+    root = debian.unpacked(f"Neovim {version}", f"nvim-{version}", package="neovim", suite=SUITES[version])
     # Its parsers lie where an installed one would look for them, which is not here.
-    command += ["--cmd", f"set rtp+={root / 'usr/lib/nvim'}"]
+    command = [*debian.command(root, "usr/bin/nvim"), "--cmd", f"set rtp+={root / 'usr/lib/nvim'}"]
     return command, {"VIMRUNTIME": str(root / "usr/share/nvim/runtime")}
 
 
