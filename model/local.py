@@ -118,8 +118,10 @@ class LocalEngine:
         count = threads or free_cores()
         torch.set_num_threads(count)
         merge, family = (None, None) if adapter is None else _read_adapter(adapter, base=path)
+        asked = pick_quantize(quantize)
+        chosen = asked if merge is None else merge.serve_as(asked)
         served, tokenizer = open_model(
-            path, dtype=pick_dtype(dtype), quantize=pick_quantize(quantize), transform=merge, progress=progress
+            path, dtype=pick_dtype(dtype), quantize=chosen, transform=merge, progress=progress
         )
         memory.give_back()  # weights in float32 came and went
         if merge is not None:

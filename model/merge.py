@@ -8,14 +8,19 @@ import torch
 from torch import Tensor
 
 from model.errors import AdapterError
+from model.packer import Quantize
 from model.train.adapter import Adapter
+from model.train.projection import pick_rounding
 
 
 class AdapterMerge:
     """Called with each decoder weight's name and float32 value; returns the value to serve.
 
-    Equal to `model.train.adapter.merge` on the whole decoder. Raises `AdapterError` for another base and for shapes
-    that do not fit; `check_complete` raises it when a part of the adapter found no weight.
+    Equal to `model.train.adapter.merge` on the whole decoder, and rounded where the adapter was trained so, unless
+    packing does that anyway: `serve_as` says in which format to pack.
+
+    Raises `AdapterError` for another base and for shapes that do not fit; `check_complete` raises it when a part of
+    the adapter found no weight.
     """
 
     def __init__(self, adapter: Adapter, *, base_sha256: str, base: Path) -> None:
@@ -26,6 +31,19 @@ class AdapterMerge:
             )
         self._adapter = adapter
         self._left = set(adapter.updates)
+        self._rounding = pick_rounding(adapter.info.rounding)
+
+    def serve_as(self, asked: Quantize) -> Quantize:
+        """The format to pack the merged weights in: where it is left to us, the one they were trained for.
+
+        In that format packing rounds just as training did, so the weights are handed over as they are.
+        """
+        trained = Quantize(self._adapter.info.rounding)
+        if asked is Quantize.AUTO and trained is not Quantize.NONE:
+            asked = trained
+        if asked is trained:
+            self._rounding = None
+        return asked
 
     def __call__(self, name: str, weight: Tensor) -> Tensor:
         projection = name.removesuffix(".weight")
@@ -35,7 +53,7 @@ class AdapterMerge:
             delta = self._adapter.delta(projection)
             if delta.shape != weight.shape:
                 raise _misfit(projection)
-            return weight + delta
+            return weight + delta if self._rounding is None else self._rounding(weight + delta)
         if name == "embedding.weight" and rows is not None:
             ids = torch.tensor(self._adapter.info.special_ids)
             if rows.shape != (len(ids), weight.shape[1]) or int(ids.max()) >= len(weight):

@@ -24,7 +24,10 @@ _ROWS = "embedding.rows"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterInfo:
-    """What an adapter is made for. `scale` multiplies B A; `base_sha256` is that of the base's file."""
+    """What an adapter is made for. `scale` multiplies B A; `base_sha256` is that of the base's file.
+
+    `rounding` names the number format that it was trained to be served in, "none" where it was trained unrounded.
+    """
 
     base_sha256: str
     rank: int
@@ -32,6 +35,7 @@ class AdapterInfo:
     family: str
     special_ids: tuple[int, ...] = ()
     note: str = ""
+    rounding: str = "none"
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from model.train.feeder import Feeder, Source
 from model.train.loop import Limits, LoopConfig, Progress, Trainer
 from model.train.packed import PackedDecoder
 from model.train.plot import draw_loss
+from model.train.projection import pick_rounding
 from model.train.start import record, require_trainable, start_from
 from model.train.team import Team, together
 from model.train.upcycle import UpcycleConfig, export_mixture, upcycle
@@ -187,7 +188,14 @@ def _load(base: Path, options: TrainOptions) -> PackedDecoder:
     loop, mixture = options.loop, options.mixture
     adapter = None if options.start is None else load_adapter(options.start)
     rank = adapter.info.rank if mixture is not None and adapter is not None else loop.rank
-    model = PackedDecoder(decoder, rank=rank, scale=loop.scale, special_ids=special_ids, seed=loop.seed)
+    model = PackedDecoder(
+        decoder,
+        rank=rank,
+        scale=loop.scale,
+        special_ids=special_ids,
+        seed=loop.seed,
+        rounding=pick_rounding(loop.rounding),
+    )
     if adapter is not None:
         start_from(model, adapter, base_sha256=hashlib.sha256(base.read_bytes()).hexdigest(), family=_family(options))
     if mixture is not None:

@@ -45,5 +45,13 @@ def export(checkpoint: Path, *, base: Path, note: str = "", family: str = FAMILY
     progress = state["progress"]
     note = note or f"{progress['step']:,} steps, {progress['tokens']:,} tokens"
     digest = hashlib.sha256(base.read_bytes()).hexdigest()
-    info = AdapterInfo(base_sha256=digest, rank=rank, scale=scale, family=family, special_ids=special_ids, note=note)
+    info = AdapterInfo(
+        base_sha256=digest,
+        rank=rank,
+        scale=scale,
+        family=family,
+        special_ids=special_ids,
+        note=note,
+        rounding=state["config"].get("rounding", "none"),
+    )
     return Adapter(info, updates, learned["special_rows"])

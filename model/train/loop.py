@@ -30,7 +30,7 @@ from model.train.team import Team, TeamSource
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopConfig:
-    """How to train. `rank` None trains the projections whole."""
+    """How to train. `rank` None trains the projections whole. `rounding`: see `model.train.projection`."""
 
     rank: int | None = 32
     scale: float = 1.0
@@ -44,6 +44,7 @@ class LoopConfig:
     seed: int = 0
     validate_steps: int = 150
     checkpoint_s: float = 300.0
+    rounding: str = "none"
 
 
 @dataclass(slots=True)

@@ -22,17 +22,25 @@ from model.layers.attention import Attention
 from model.layers.mlp import Mlp
 from model.layers.rope import rope_table
 from model.train.experts import ExpertMlp
-from model.train.projection import FullProjection, LowRankProjection
+from model.train.projection import FullProjection, LowRankProjection, Rounding
 
 
 class PackedDecoder(nn.Module):
     """A decoder whose projections are replaced by trained ones; embedding, head and norms stay frozen in bfloat16.
 
     `special_ids`: tokens whose embedding rows are trained too, since the base never learned a meaning for them.
+    `rounding` is for low-rank updates: they are learned for the weights as they will be packed.
     """
 
     def __init__(
-        self, decoder: Decoder, *, rank: int | None, scale: float, special_ids: Sequence[int], seed: int
+        self,
+        decoder: Decoder,
+        *,
+        rank: int | None,
+        scale: float,
+        special_ids: Sequence[int],
+        seed: int,
+        rounding: Rounding | None = None,
     ) -> None:
         super().__init__()
         self.balance = 0.0
@@ -50,7 +58,8 @@ class PackedDecoder(nn.Module):
             for module in (layer.attention, layer.mlp):
                 for name, linear in list(module.named_children()):
                     if isinstance(linear, nn.Linear):
-                        setattr(module, name, _trained(linear, rank=rank, scale=scale, generator=generator))
+                        trained = _trained(linear, rank=rank, scale=scale, generator=generator, rounding=rounding)
+                        setattr(module, name, trained)
         self.decoder = decoder
         for name, parameter in decoder.named_parameters():
             if name.endswith("norm.weight") or "embedding" in name or "lm_head" in name:
@@ -111,11 +120,11 @@ class PackedDecoder(nn.Module):
 
 
 def _trained(
-    linear: nn.Linear, *, rank: int | None, scale: float, generator: torch.Generator
+    linear: nn.Linear, *, rank: int | None, scale: float, generator: torch.Generator, rounding: Rounding | None
 ) -> LowRankProjection | FullProjection:
     if rank is None:
         return FullProjection(linear.weight)
-    return LowRankProjection(linear.weight, rank=rank, scale=scale, generator=generator)
+    return LowRankProjection(linear.weight, rank=rank, scale=scale, generator=generator, rounding=rounding)
 
 
 def _layer(layer: nn.Module, x: Tensor, cosines: Tensor, sines: Tensor, bounds: list[tuple[int, int]]) -> Tensor:

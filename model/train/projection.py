@@ -8,11 +8,31 @@ Legend: N tokens, I inputs, O outputs, r rank.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from model.errors import UsageError
+from model.linear import GROUP, dequantize_int4, quantize_int4
+
+Rounding = Callable[[Tensor], Tensor]
+"""Weights [O, I] to the nearest that a number format holds."""
+
+
+def pick_rounding(name: str) -> Rounding | None:
+    """The rounding of a number format: `none`, or `int4` (as `model.linear.Int4Linear` packs). Raises `UsageError`."""
+    known: dict[str, Rounding | None] = {"none": None, "int4": _to_int4}
+    if name not in known:
+        raise UsageError(f"There is no rounding {name!r}.", hint=f"Use {' or '.join(known)}.")
+    return known[name]
+
+
+def _to_int4(weight: Tensor) -> Tensor:
+    """Weights whose rows are no whole number of groups are left alone, as packing leaves them."""
+    return weight if weight.shape[1] % GROUP else dequantize_int4(*quantize_int4(weight))
 
 
 class _LowRank(torch.autograd.Function):
@@ -52,9 +72,15 @@ class _Full(torch.autograd.Function):
 
 
 class LowRankProjection(nn.Module):
-    """A frozen weight with a trained low-rank update: base + scale · B A."""
+    """A frozen weight with a trained low-rank update: base + scale · B A.
 
-    def __init__(self, weight: Tensor, *, rank: int, scale: float, generator: torch.Generator) -> None:
+    With `rounding` the forward and backward pass use the merged weight as it will be served, and the gradient is taken
+    for that of the unrounded one (straight-through; Jacob et al. 2018): what is learned makes up for the rounding.
+    """
+
+    def __init__(
+        self, weight: Tensor, *, rank: int, scale: float, generator: torch.Generator, rounding: Rounding | None = None
+    ) -> None:
         super().__init__()
         outputs, inputs = weight.shape
         bound = inputs**-0.5
@@ -62,6 +88,7 @@ class LowRankProjection(nn.Module):
         self.a = nn.Parameter(first.to(weight.device))
         self.b = nn.Parameter(torch.zeros(outputs, rank, device=weight.device))
         self.scale = scale
+        self._rounding = rounding
         self.register_buffer("base", weight.detach().float(), persistent=False)
         self.register_buffer("weight", weight.detach().to(torch.bfloat16), persistent=False)
         self.base: Tensor
@@ -70,7 +97,8 @@ class LowRankProjection(nn.Module):
     @torch.no_grad()
     def refresh(self) -> None:
         """Merge the update into the weight that the forward pass uses. Call after each optimizer step."""
-        self.weight.copy_(torch.addmm(self.base, self.b, self.a, alpha=self.scale))
+        merged = torch.addmm(self.base, self.b, self.a, alpha=self.scale)
+        self.weight.copy_(merged if self._rounding is None else self._rounding(merged))
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, I] to [N, O]."""

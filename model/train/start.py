@@ -59,6 +59,14 @@ def usual_rank(folder: Path, start: Path | None) -> int:
     return load_adapter(start).info.rank if start is not None else USUAL_RANK
 
 
+def usual_rounding(folder: Path, start: Path | None) -> str:
+    """The rounding to train with when none was asked for: as `usual_rank`, or "none"."""
+    config = folder / "config.json"
+    if (folder / "last.pt").exists() and config.exists():
+        return str(json.loads(config.read_text(encoding="utf-8")).get("rounding", "none"))
+    return load_adapter(start).info.rounding if start is not None else "none"
+
+
 def record(folder: Path, start: Path | None) -> None:
     """Note what a run in `folder` starts from. A run that is there goes on from its checkpoint, whatever it started
     from; raises `UsageError` when it is asked to start from something else."""

@@ -36,6 +36,12 @@ def command(
         int | None,
         typer.Option("--rank", min=1, help="Rank of the adapter's updates; by default that of --from, or 32."),
     ] = None,
+    rounding: Annotated[
+        str | None,
+        typer.Option(
+            "--rounding", help="Train on weights rounded as they will be packed: int4, or none; by default as --from."
+        ),
+    ] = None,
     rate: Annotated[float, typer.Option("--rate", min=0.0, help="Peak learning rate.")] = 5e-4,
     experts: Annotated[
         int,
@@ -63,7 +69,7 @@ def command(
 
     from model.train.cli import CPU_BUDGETS, GPU_BUDGETS, GPU_LOOP, TrainOptions, train
     from model.train.loop import Limits, LoopConfig
-    from model.train.start import shipped_adapter, usual_rank
+    from model.train.start import shipped_adapter, usual_rank, usual_rounding
     from model.train.upcycle import UpcycleConfig
 
     on_gpu = device.startswith("cuda")
@@ -87,7 +93,12 @@ def command(
             model=model,
             start=adapter,
             mixture=mixture,
-            loop=replace(GPU_LOOP if on_gpu else LoopConfig(), rank=rank, learning_rate=rate),
+            loop=replace(
+                GPU_LOOP if on_gpu else LoopConfig(),
+                rank=rank,
+                learning_rate=rate,
+                rounding=rounding or usual_rounding(out, adapter),
+            ),
             limits=Limits(minutes=minutes, decay_minutes=min(decay, minutes)),
             budgets=GPU_BUDGETS if on_gpu else CPU_BUDGETS,
             device=device,
