@@ -15,10 +15,10 @@ EDITORS := nvim or vscode or browser or emacs
 FAST := not model and not node and not slow and not nvim and not vscode and not browser and not emacs
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast e2e lint lint-editors format bench package wheel vsix wheel-smoke clean
+.PHONY: help install demo test test-fast e2e editor-tools lint lint-editors format bench package wheel vsix wheel-smoke clean
 
 help: ## Say what there is
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 install: $(INSTALLED) ## Make the environment and install tersely into it
 
@@ -40,8 +40,11 @@ test: $(INSTALLED) ## All tests but those in real editors: the fast ones first, 
 test-fast: $(INSTALLED) ## The fast tests alone
 	$(BIN)/python -m pytest -q -m "$(FAST)"
 
-e2e: $(INSTALLED) ## Tests in real editors: Neovim 0.11 and 0.12, VS Code; fetches what it needs on first use
-	$(BIN)/python -m pytest -q -m "$(EDITORS)"
+e2e: $(INSTALLED) editor-tools ## Tests in real editors and a real browser: Neovim 0.10 to 0.12, VS Code, Emacs, Chromium
+	$(BIN)/python -m pytest -q -m "$(EDITORS)" $(CHOOSE)
+
+editor-tools: ## What these tests need of Debian's packages, installed where this may be done unasked
+	@tests/editors/install_tools.sh
 
 lint: $(INSTALLED) ## Style and types
 	$(BIN)/ruff check .
