@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 from completion.refactor.calls import (
     ActingCall,
     AddDocstring,
@@ -24,6 +27,9 @@ from completion.refactor.plan import Fill
 from completion.refactor.verify import broken
 from model.errors import RefusedError
 
+if TYPE_CHECKING:
+    from completion.refactor.tools.rewrite import Rule
+
 
 def carry_out(call: ActingCall, overlay: Overlay, *, fill: Fill | None = None, prefer: str = "") -> Outcome:
     """Carry out one call, and verify what came of it; blocks, so call it on a thread.
@@ -31,20 +37,29 @@ def carry_out(call: ActingCall, overlay: Overlay, *, fill: Fill | None = None, p
     `fill` writes new code where the call asks for it. `prefer`: the file in focus, which wins where a name may mean
     several symbols. A refusal, and a change that would break the code, leave the overlay as it was.
     """
+    return _verified(overlay, lambda: _dispatch(call, overlay, fill, prefer))
+
+
+def apply_rule(rule: Rule, overlay: Overlay, *, under: str = "") -> Outcome:
+    """Apply an ast-grep rule to a folder or file, with the same guard: refused, it changes nothing."""
+    from completion.refactor.tools.rewrite import carry_out_rule
+
+    return _verified(overlay, lambda: carry_out_rule(rule, overlay, under=under))
+
+
+def _verified(overlay: Overlay, work: Callable[[], Outcome]) -> Outcome:
     mark = overlay.mark()
     try:
-        outcome = _dispatch(call, overlay, fill, prefer)
+        outcome = work()
+        lost = broken(overlay, mark) if outcome.done else []
     except RefusedError as error:
         overlay.rollback(mark)
         return Outcome(refused=f"{error.message} {error.hint}".strip())
+    if lost:
+        more = f" (and {len(lost) - 3} more)" if len(lost) > 3 else ""
+        outcome = Outcome(refused=f"It would break the code: {'; '.join(lost[:3])}{more}.")
     if not outcome.done:
         overlay.rollback(mark)
-        return outcome
-    lost = broken(overlay, mark)
-    if lost:
-        overlay.rollback(mark)
-        more = f" (and {len(lost) - 3} more)" if len(lost) > 3 else ""
-        return Outcome(refused=f"It would break the code: {'; '.join(lost[:3])}{more}.")
     return outcome
 
 

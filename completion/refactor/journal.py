@@ -41,6 +41,7 @@ class _Manifest(msgspec.Struct, frozen=True, kw_only=True):
     root: str
     label: str
     entries: tuple[_Entry, ...]
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,7 @@ class Run:
     label: str
     state: State
     paths: tuple[str, ...]
+    group: str = ""
 
 
 def _nothing(step: str) -> None:
@@ -75,9 +77,11 @@ class Journal:
         self._step = step
         self._lock = FileLock(self.folder / "lock")
 
-    def apply(self, changes: Sequence[Change], *, label: str) -> Run | None:
-        """Write the changes; None where there are none. Raises `RefusedError`, with nothing written,
-        where a file is not any more what was read, or an earlier run was interrupted.
+    def apply(self, changes: Sequence[Change], *, label: str, group: str = "") -> Run | None:
+        """Write the changes; None where there are none. Runs of one group are undone together.
+
+        Raises `RefusedError`, with nothing written, where a file is not any more what was read, or an earlier run was
+        interrupted.
         """
         if not changes:
             return None
@@ -85,9 +89,9 @@ class Journal:
             self._no_unfinished()
             for change in changes:
                 self._unchanged(change)
-            run = self._prepare(changes, label)
+            run = self._prepare(changes, label, group)
             self._finish(run)
-            self._forget_old()
+            self._forget_old(group)
             return self._run(run)
 
     def unfinished(self) -> Run | None:
@@ -108,18 +112,23 @@ class Journal:
             self._take_back(folder) if run.state == "undoing" else self._finish(folder)
             return self._run(folder)
 
-    def undo(self) -> Run:
-        """Take the last run back. Raises `RefusedError`, with nothing written, where there is none,
-        or where one of its files was changed since.
+    def undo(self) -> list[Run]:
+        """Take the last run back, with the others of its group. Raises `RefusedError` where there is none, or where
+        one of its files was changed since: of that run nothing is written then.
         """
         with self._lock:
-            folder = next((one for one in self._folders() if self._state(one) != "undone"), None)
-            if folder is None:
+            folders = [one for one in self._folders() if self._state(one) != "undone"]
+            if not folders:
                 raise RefusedError("There is nothing to undo here.", hint="Undo works on what --apply wrote.")
-            self._take_back(folder)
-            return self._run(folder)
+            group = self._manifest(folders[0]).group
+            taken = folders[:1]
+            if group:
+                taken = [one for one in folders if self._manifest(one).group == group]
+            for folder in taken:
+                self._take_back(folder)
+            return [self._run(folder) for folder in taken]
 
-    def _prepare(self, changes: Sequence[Change], label: str) -> Path:
+    def _prepare(self, changes: Sequence[Change], label: str, group: str) -> Path:
         last = self._folders()
         number = 1 + (int(last[0].name) if last else 0)
         draft = self.folder / f"draft-{number:06}"
@@ -134,7 +143,7 @@ class Journal:
             file = self.root / change.path
             mode = file.stat().st_mode & 0o7777 if change.seen is not None else 0
             entries.append(_Entry(path=change.path, old=digest(change.seen), new=digest(change.content), mode=mode))
-        manifest = _Manifest(root=str(self.root), label=label, entries=tuple(entries))
+        manifest = _Manifest(root=str(self.root), label=label, entries=tuple(entries), group=group)
         _write(draft / "manifest.json", msgspec.json.encode(manifest))
         self._step("commit")
         run = self.folder / f"{number:06}"
@@ -251,11 +260,13 @@ class Journal:
     def _run(self, folder: Path) -> Run:
         manifest = self._manifest(folder)
         files = tuple(entry.path for entry in manifest.entries)
-        return Run(name=folder.name, label=manifest.label, state=self._state(folder), paths=files)
+        return Run(name=folder.name, label=manifest.label, state=self._state(folder), paths=files, group=manifest.group)
 
-    def _forget_old(self) -> None:
+    def _forget_old(self, group: str) -> None:
+        """Old runs go; what belongs to the group at work stays, so that it can be undone as a whole."""
         for folder in self._folders()[self._keep :]:
-            shutil.rmtree(folder, ignore_errors=True)
+            if not group or self._manifest(folder).group != group:
+                shutil.rmtree(folder, ignore_errors=True)
         for draft in self.folder.glob("draft-*"):
             if time.time() - draft.stat().st_mtime > 3600:
                 shutil.rmtree(draft, ignore_errors=True)

@@ -159,6 +159,14 @@ class Overlay:
             made.append(Change(path=path, before=before, after=after, seen=self._seen.get(path), content=content))
         return tuple(made)
 
+    def settle(self) -> None:
+        """The changes were written: from now on the disk stands for itself again."""
+        self._texts.clear()
+        self._manners.clear()
+        self._sources.clear()
+        self._seen.clear()
+        self._listing = None
+
     def diff(self) -> str:
         """All changes as one unified diff, as git and patch read it."""
         return "".join(_diff(change) for change in self.changes())

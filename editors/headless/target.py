@@ -43,7 +43,7 @@ def read_target(place: str, *, shown_path: str | None = None) -> Target:
     offset = len(text) if line is None else offset_at(text, line, column)
     if name == "-":
         return Target(text, offset, shown_path or "stdin", None)
-    root = _root(Path(name).absolute())
+    root = project_root(Path(name).absolute())
     path = shown_path or Path(name).absolute().relative_to(root).as_posix()
     return Target(text, offset, path, str(root))
 
@@ -119,7 +119,7 @@ def _read(name: str) -> bytes:
         ) from error
 
 
-def _root(path: Path) -> Path:
+def project_root(path: Path) -> Path:
     """The project that holds the file, or its folder."""
     for folder in path.parents:
         if any((folder / mark).exists() for mark in _ROOT_MARKS):

@@ -89,7 +89,7 @@ def test_killed_while_applying(tmp_path: Path, ending: str) -> None:
                 apply(root, folder, lambda _: None)
             assert journal.resume() is not None
         else:
-            assert journal.undo().state == "undone"
+            assert journal.undo()[0].state == "undone"
             assert state(root) == OLD
             assert not list(root.rglob("*.tersely-new"))
             continue
@@ -121,6 +121,6 @@ def test_killed_while_undoing(tmp_path: Path) -> None:
             assert number > 8
             assert state(root) == OLD
             return
-        assert Journal(root, folder=folder).undo().state == "undone"
+        assert Journal(root, folder=folder).undo()[0].state == "undone"
         assert state(root) == OLD
     pytest.fail("the child never came to its end")

@@ -150,7 +150,7 @@ def test_applying_and_undoing(tmp_path: Path) -> None:
     assert (root / "a.py").read_bytes() == b"3\r\n"
     assert (root / "a.py").stat().st_mode & 0o777 == 0o755
     assert not (root / "b").exists()
-    assert journal.undo().state == "undone"
+    assert journal.undo()[0].state == "undone"
     assert (root / "a.py").read_bytes() == b"1\r\n"
     assert (root / "b/c.py").read_bytes() == b"2\n"
     assert not (root / "d").exists()

@@ -1,0 +1,35 @@
+"""Holes filled by completion: what `generate` and `add_docstring` write comes from the model's fill-in-the-middle."""
+
+from __future__ import annotations
+
+import asyncio
+
+from completion.api import CompletionRequest, Trigger
+from completion.language import detect
+from completion.refactor.plan import Hole
+from completion.service import EngineCompleter
+
+_MOST_TOKENS = 256
+
+
+class Filler:
+    """`Fill` over a completer whose event loop runs on another thread than the one that calls."""
+
+    def __init__(self, completer: EngineCompleter, loop: asyncio.AbstractEventLoop) -> None:
+        self._completer = completer
+        self._loop = loop
+
+    def __call__(self, hole: Hole) -> str:
+        """The text for a hole; the instruction stands above it as a comment, which is not part of the answer."""
+        comment = detect(path=hole.path).line_comment
+        said = f"{comment} {hole.instruction}\n" if comment and hole.prefix.endswith("\n") else ""
+        prefix = hole.prefix + said
+        request = CompletionRequest(
+            text=prefix + hole.suffix,
+            offset=len(prefix),
+            path=hole.path,
+            trigger=Trigger.INVOKED,
+            max_tokens=_MOST_TOKENS,
+        )
+        found = asyncio.run_coroutine_threadsafe(self._completer.attempt(request), self._loop).result()
+        return found[0].text if found else ""
