@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from completion.brackets import CLOSERS, OPENERS, unclosed, unopened
 from completion.language import Language
 from completion.stopping import Site
+from model import fim
 
 if TYPE_CHECKING:
     from completion.syntax import Syntax
 
 _NOT_MARKS = frozenset(" \t\"'`_([{")
+_CONTROL = re.compile(
+    "|".join(
+        (
+            r"<\|[a-z_▁]+\|>",
+            r"<｜[^｜\s]+｜>",
+            *sorted({re.escape(token.lstrip("▁")) for row in fim.FORMATS.values() for token in row.control_tokens}),
+        )
+    )
+)
+"""Control tokens as servers spell them that leak what should have ended a text."""
+_PLACEHOLDER = re.compile(
+    r"\W*(?:todo|fixme)\b\W*(?:implement\b.*|add\b.*|write\b.*)?|\W*(?:your|add|insert|write|put)\b.{0,24}\bcode\b.{0,12}"
+    r"|\W*(?:the\s+)?(?:rest|remainder) of (?:the|your)\b.*|\W*implement(?:ation)?\s+(?:me|here|goes here)\W*",
+    re.IGNORECASE,
+)
+"""What stands where something should."""
+_COPIED_LINES = 3
 
 
 def polish(text: str, site: Site, language: Language, syntax: Syntax | None = None) -> tuple[str, tuple[str, ...]]:
@@ -20,7 +39,7 @@ def polish(text: str, site: Site, language: Language, syntax: Syntax | None = No
     `syntax`: the file around the cursor; None: it cannot be parsed.
     """
     done: list[str] = []
-    for step in (_indent_alike, _straighten, _trim_rest_of_line, _trim_punctuation, _trim_blanks):
+    for step in (_trim_control, _indent_alike, _straighten, _trim_rest_of_line, _trim_punctuation, _trim_blanks):
         trimmed, note = step(text, site, language)
         if trimmed != text:
             done.append(note)
@@ -29,6 +48,8 @@ def polish(text: str, site: Site, language: Language, syntax: Syntax | None = No
         return "", (*done, "dropped: only blanks")
     if text and text.strip() == site.next_line.strip() and not site.line.strip():
         return "", (*done, "dropped: the next line says the same")
+    if reason := _boilerplate(text, site, language):
+        return "", (*done, f"dropped: {reason}")
     if text and syntax is not None:
         text, notes = _keep_sound(text, language, syntax)
         done += notes
@@ -52,6 +73,29 @@ def _keep_sound(text: str, language: Language, syntax: Syntax) -> tuple[str, lis
         if shorter.strip() and not syntax.breaks(shorter):
             return shorter, ["cut: the file could no longer be parsed"]
     return "", ["dropped: the file could no longer be parsed"]
+
+
+def _boilerplate(text: str, site: Site, language: Language) -> str:
+    """Why a text says nothing, though it says something; empty: it does not."""
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    comment = language.line_comment or "#"
+    starts = (comment, "/*", "*", '"""', "...", "pass")
+    if lines and all(line.startswith(starts) for line in lines) and any(map(_PLACEHOLDER.fullmatch, lines)):
+        return "a placeholder for code"
+    above = [line.strip() for line in site.above]
+    for start in range(len(above) - len(lines) + 1) if len(lines) >= _COPIED_LINES else ():
+        if above[start : start + len(lines)] == lines:
+            return "a copy of the lines above"
+    return ""
+
+
+def _trim_control(text: str, site: Site, _: Language) -> tuple[str, str]:
+    """Cut at a control token; where the lines around are about such, they are left alone."""
+    found = _CONTROL.search(text)
+    around = "\n".join((*site.above, site.line, site.rest_of_line, site.next_line))
+    if found is None or _CONTROL.search(around):
+        return text, ""
+    return text[: found.start()], "cut: a control token"
 
 
 def _indent_alike(text: str, site: Site, _: Language) -> tuple[str, str]:

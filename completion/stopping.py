@@ -25,6 +25,7 @@ _LONG_PIECE = 12
 _LONGEST_LOOP = 120
 _CLAUSES = ("except", "finally")
 _END_WORDS = ("end", "fi", "done", "esac")
+_LINES_ABOVE = 40
 _LEAST_REPEATED = 3
 """So many characters of what stands behind the cursor on its line must come before that counts as saying it again."""
 _GOES_ON = (",", "(", "[", "{", "=", "+", "*", "&&", "||", "=>", "->", "\\", ".", "|", "?", "<")
@@ -58,6 +59,8 @@ class Site:
     rest_of_line: str
     next_line: str
     """The first line with anything on it behind the cursor's line."""
+    above: tuple[str, ...] = ()
+    """The lines with anything on them before the cursor's line, the nearest last; not many."""
 
 
 def survey(text: str, offset: int) -> Site:
@@ -69,7 +72,8 @@ def survey(text: str, offset: int) -> Site:
         opener = next((old for old in reversed(before.split("\n")) if old.strip()), "")
     rest, _, below = text[offset:].replace("\r\n", "\n").replace("\r", "\n").partition("\n")
     next_line = next((new for new in below.split("\n", 40)[:40] if new.strip()), "")
-    return Site(line=line, opener=opener, rest_of_line=rest, next_line=next_line)
+    above = tuple(old for old in before.rsplit("\n", _LINES_ABOVE)[:-1][-_LINES_ABOVE + 1 :] if old.strip())
+    return Site(line=line, opener=opener, rest_of_line=rest, next_line=next_line, above=above)
 
 
 def choose_shape(site: Site, language: Language, level: Level, *, in_words: bool = False) -> Shape:
@@ -177,6 +181,8 @@ class StoppingGuard:
         if index > 0 and self._leaves_block(lines[index]) and not self._is_clause(lines, index):
             closes = self._closes_block(lines[index])
             return Cut(_length(lines, index + closes), "block")
+        if index == 0 and self._has_its_body(lines[0]):
+            return Cut(_length(lines, 1), "line")
         if (length := self._before_closer(lines, index)) is not None:
             return Cut(length, "block")
         if index > 1 and not lines[index].strip() and not lines[index - 1].strip():
@@ -199,7 +205,7 @@ class StoppingGuard:
         brackets = bool(unclosed(text, self._language.line_comment))
         syntax = self._syntax() if text.strip() else None
         if syntax is None or syntax.broken:
-            return brackets
+            return brackets or self._in_long_string(text)
         if syntax.breaks(text):
             return brackets or self._goes_on(text, lines[index])
         if not syntax.lacks_body(text):
@@ -209,14 +215,16 @@ class StoppingGuard:
         return True
 
     def _goes_on(self, text: str, line: str) -> bool:
-        quotes = _LONG_QUOTES.get(self._language.id, ())
         is_decorator = self._language.id == "python" and line.lstrip().startswith("@")
         return (
             is_decorator
             or line.rstrip().endswith(_GOES_ON)
             or _opens_block(line, self._language)
-            or any(text.count(quote) % 2 for quote in quotes)
+            or self._in_long_string(text)
         )
+
+    def _in_long_string(self, text: str) -> bool:
+        return any(text.count(quote) % 2 for quote in _LONG_QUOTES.get(self._language.id, ()))
 
     def _is_clause(self, lines: list[str], index: int) -> bool:
         """A `try` is not whole without what follows its block; the line may still be being written."""
@@ -229,6 +237,11 @@ class StoppingGuard:
             return False
         line = lines[index].strip()
         return any(line.startswith(word) or word.startswith(line) for word in _CLAUSES)
+
+    def _has_its_body(self, line: str) -> bool:
+        """Is a line the head of a block whose body stands behind the cursor already?"""
+        head = self._site.line + line
+        return _opens_block(head, self._language) and _indent(self._site.next_line) > _indent(head)
 
     def _before_closer(self, lines: list[str], index: int) -> int | None:
         """Where a block of brackets that was open at the cursor ends with this line: with its closer, or before it."""

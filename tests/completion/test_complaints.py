@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 import pytest
 
-from completion.api import CompletionRequest, Level
+from completion.api import CompletionRequest, Level, SelectedItem
+from completion.context.workspace import Workspace
 from completion.service import EngineCompleter
 from completion.settings import CompletionSettings
-from model.fake import FakeEngine
+from model.api import GenerateRequest, ModelInfo, Priority
+from model.fake import FakeEngine, prompt_text
 from tests.cursor import at_cursor
 
 
@@ -70,6 +75,151 @@ async def test_nothing_to_add_is_left_alone() -> None:
 
 async def test_fires_inside_a_word() -> None:
     assert await shown("to‸tal = 1\n", "xyz") == ""
+
+
+async def test_fires_on_every_key_and_loads_the_gpu() -> None:
+    engine = FakeEngine("return total\n", logprob=-0.001)
+    completer = EngineCompleter(engine)
+    for typed in ("", "r", "re", "ret", "re", "retur", "return t"):
+        text = f"def f():\n    {typed}\n"
+        (suggestion,) = await completer.complete(CompletionRequest(text=text, offset=13 + len(typed), path="a.py"))
+        assert typed + suggestion.text == "return total"
+    assert len(engine.requests) == 1
+    await completer.aclose()
+
+
+async def test_works_in_the_background_while_the_user_types() -> None:
+    engine = FakeEngine("return total\n", logprob=-0.001)
+    completer = EngineCompleter(engine)
+    for number in range(5):
+        request = CompletionRequest(text=f"x{number}\n", offset=2, path="a.py")
+        await completer.complete(request)
+    assert all(request.priority is Priority.INTERACTIVE for request in engine.requests)
+    await completer.aclose()
+
+
+async def test_generation_is_not_really_cancelled() -> None:
+    engine = FakeEngine("a b c d e f g h", token_delay_s=0.05)
+    task = asyncio.create_task(EngineCompleter(engine).complete(CompletionRequest(text="x = ", offset=4)))
+    while not engine.requests:  # noqa: ASYNC110 - the engine sets no event
+        await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.wait({task})
+    assert (engine.cancelled, len(engine.requests)) == (1, 1)
+
+
+async def test_generates_on_after_the_line_is_done() -> None:
+    engine = FakeEngine("1\n" + "y = 2\n" * 20)
+    (suggestion,) = await EngineCompleter(engine).attempt(CompletionRequest(text="x = ", offset=4, path="a.py"))
+    assert engine.cancelled == 1
+    assert suggestion.usage.completion_tokens <= 3
+
+
+@pytest.mark.parametrize(
+    "leaked", ["<|endoftext|>", "<|fim_middle|>", "</s>", "<EOT>", "<｜end▁of▁sentence｜>", "[SUFFIX]"]
+)
+async def test_leaked_stop_tokens(leaked: str) -> None:
+    assert await shown("x = ‸\n", f"total{leaked}\ndef f():\n") == "total"
+
+
+async def test_takes_for_ever() -> None:
+    engine = FakeEngine("one\n    two\n    three", token_delay_s=0.2)
+    completer = EngineCompleter(engine, CompletionSettings(time_limit_ms=300))
+    (suggestion,) = await completer.attempt(CompletionRequest(text="def f():\n    ", offset=13, path="a.py"))
+    assert suggestion.stop_reason == "time"
+    assert suggestion.text in ("", "one")
+    assert engine.cancelled == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "generated", "expected"),
+    [
+        ("‸\n", "if ready:\n    go()\n    stop()\nwait()\n", "if ready:\n    go()\n    stop()"),
+        ("x = ‸\n", '"""one\ntwo\n"""\ny = 2\n', '"""one\ntwo\n"""'),
+        ("‸\n", "try:\n    go()\nexcept OSError:\n    pass\nwait()\n", "try:\n    go()\nexcept OSError:\n    pass"),
+        ("def f():\n    ‸\n        return 1\n", "if x:\n        y()\n", "if x:"),
+    ],
+)
+async def test_stops_half_way(source: str, generated: str, expected: str) -> None:
+    assert await shown(source, generated) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "generated"),
+    [("‸\ny = 1\n", "def f(:\n"), ("x = ‸\ny = 1\n", "f(a b\n"), ("f(‸)\n", "a, 'b\n")],
+)
+async def test_breaks_the_file(source: str, generated: str) -> None:
+    assert await shown(source, generated) == ""
+
+
+async def test_writes_placeholders_instead_of_code() -> None:
+    assert await shown("def f():\n    ‸\n", "# TODO: implement\n    pass\n") == ""
+
+
+async def test_prints_secrets() -> None:
+    assert await shown("key = ‸\n", '"' + "AKIA" + "Z7Q2M4N6P8R0T1V3" + '"\n') == ""
+
+
+async def test_ghost_text_fights_the_completion_menu() -> None:
+    engine = FakeEngine("(total)", logprob=-0.001)
+    request = CompletionRequest(text="x = ro", offset=6, path="a.py", selected=SelectedItem(4, 6, "round"))
+    (suggestion,) = await EngineCompleter(engine).complete(request)
+    assert (suggestion.text, suggestion.start, suggestion.end) == ("round(total)", 4, 6)
+
+
+MONEY = "def parse_money(text, strict=True):\n    return text\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "expected"),
+    [
+        ("money.parse_mony(1)\n", "parse_money(1)\n", "money.parse_money(1)"),
+        ("money.parse_money(1, lenient=True)\n", "strict=True)\n", "money.parse_money(1, strict=True)"),
+        ("money.parse_money(1, True, 3)\n", ")\n", "money.parse_money(1, True)"),
+    ],
+)
+async def test_invented_arguments_and_fields(tmp_path: Path, first: str, then: str, expected: str) -> None:
+    (tmp_path / "money.py").write_text(MONEY, encoding="utf-8")
+    asked: list[GenerateRequest] = []
+    engine = FakeEngine(
+        lambda prompt: first if prompt.endswith("x = ") else then,
+        logprob=-0.001,
+        info=ModelInfo(name="m", architecture="a", fim_family="tersely"),
+    )
+    completer = EngineCompleter(engine, context=Workspace(time_limit_ms=None, first_wait_s=60))
+    text, offset = at_cursor("import money\n\nx = ‸\n")
+    request = CompletionRequest(text=text, offset=offset, path="cart.py", root=str(tmp_path))
+    (suggestion,) = await completer.attempt(request)
+    asked += engine.requests
+    await completer.aclose()
+    assert suggestion.text == expected
+    assert len(suggestion.explanation.vetoes) == 1
+    assert asked[1].sampling.grammar is not None
+
+
+async def test_missing_or_unwanted_context(tmp_path: Path) -> None:
+    (tmp_path / "money.py").write_text(MONEY, encoding="utf-8")
+    (tmp_path / ".env").write_text("TOKEN=parse_money\n", encoding="utf-8")
+    engine = FakeEngine("1", info=ModelInfo(name="m", architecture="a", fim_family="tersely"))
+    completer = EngineCompleter(engine, context=Workspace(time_limit_ms=None, first_wait_s=60))
+    text, offset = at_cursor("from money import parse_money\n\nx = parse_money(‸)\n")
+    await completer.attempt(CompletionRequest(text=text, offset=offset, path="a.py", root=str(tmp_path)))
+    await completer.aclose()
+    prompt = prompt_text(engine.requests[0].prompt)
+    assert "def parse_money" in prompt
+    assert "TOKEN" not in prompt
+
+
+async def test_rereads_the_prompt_at_every_key() -> None:
+    info = ModelInfo(name="m", architecture="a", fim_family="qwen", context_tokens=4096)
+    completer = EngineCompleter(FakeEngine("", info=info))
+    before, behind = "a = 1\n" * 100, "\nb = 2" * 30
+    for count, char in enumerate("result = "):
+        typed = "result = "[: count + 1]
+        request = CompletionRequest(text=before + typed + behind, offset=len(before) + count + 1, path="a.py")
+        usage = (await completer.attempt(request))[0].usage
+        assert char in typed
+        assert count == 0 or usage.prompt_tokens - usage.cached_tokens <= 3
 
 
 async def test_unsure_guesses_are_shown() -> None:

@@ -7,6 +7,7 @@ import pytest
 from completion.language import detect
 from completion.polish import polish
 from completion.stopping import survey
+from completion.syntax import SyntaxTrees
 from tests.cursor import at_cursor
 
 
@@ -37,10 +38,37 @@ from tests.cursor import at_cursor
         ("if x:\n\t‸", "for y in x:\n\t\tz()", "for y in x:\n\t\tz()"),
         ("if x:\n    ‸", "for y in x:\n\t\tz()", "for y in x:\n        z()"),
         ("def f():‸", "\n\treturn 1", "\n\treturn 1"),
+        ("x = ‸", "1<|endoftext|>def f():", "1"),
+        ("x = ‸", "1</s>", "1"),
+        ("tokens = ['<|im_end|>', ‸", "'<|im_start|>']", "'<|im_start|>']"),
+        ("def f():\n    ‸", "# TODO: implement this", ""),
+        ("def f():\n    ‸", "# Your code goes here\n    pass", ""),
+        ("def f():\n    ‸", "# TODO list of the user", "# TODO list of the user"),
+        ("a(1)\nb(2)\nc(3)\n‸", "a(1)\nb(2)\nc(3)", ""),
+        ("a(1)\nb(2)\nc(3)\n‸", "b(2)", "b(2)"),
     ],
 )
 def test_polish(source: str, generated: str, shown: str) -> None:
     text, offset = at_cursor(source)
     result, notes = polish(generated, survey(text, offset), detect(path="a.py"))
+    assert result == shown
+    assert bool(notes) == (result != generated)
+
+
+@pytest.mark.parametrize(
+    ("source", "generated", "shown"),
+    [
+        ("x = f(‸\n", "a, b)", "a, b)"),
+        ("x = ‸\ny = 1\n", "f(a", "f(a)"),
+        ("x = ‸\ny = 1\n", "f(a))", "f(a)"),
+        ("‸\ny = 1\n", "a = 1\nb = 'x\nc = 2", "a = 1"),
+        ("‸\ny = 1\n", "def f(:", ""),
+        ("def f(:\n    ‸\n", "return (", "return ()"),
+    ],
+)
+def test_a_sound_file_stays_sound(source: str, generated: str, shown: str) -> None:
+    text, offset = at_cursor(source)
+    syntax = SyntaxTrees().at(path="a.py", language_id="python", text=text, offset=offset)
+    result, notes = polish(generated, survey(text, offset), detect(path="a.py"), syntax)
     assert result == shown
     assert bool(notes) == (result != generated)
