@@ -14,7 +14,7 @@ import typer
 
 from model.errors import InternalError, TerselyError
 from tersely import __version__
-from tersely.commands import complete, demo, doctor, engine, lsp, models, page, stop, train
+from tersely.commands import complete, demo, doctor, engine, lsp, models, page, refactor, stop, train
 from tersely.commands.output import fail
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ app.command("page")(page.command)
 app.command("stop")(stop.command)
 app.command("doctor")(doctor.command)
 app.command("demo")(demo.command)
+app.command("refactor")(refactor.command)
 app.command("train")(train.command)
 app.command("corpus")(train.corpus_command)
 app.add_typer(models.app, name="model")
