@@ -39,7 +39,9 @@ def events_of(response: httpx.Response) -> list[Any]:
     return [line if line == "[DONE]" else json.loads(line) for line in lines]
 
 
+# As llama.vim sends it since January 2026: `model` always, and empty unless the user names one.
 LLAMA_VIM: dict[str, Any] = {
+    "model": "",
     "id_slot": 0,
     "input_prefix": "def add(left, right):\n",
     "input_suffix": "\n\nadd(1, 2)\n",
@@ -75,6 +77,8 @@ LLAMA_VSCODE: dict[str, Any] = {
     "input_extra": [],
     "prompt": "    ",
     "n_predict": 128,
+    "n_cmpl": 3,
+    "model": "a model of its own list",
     "top_k": 40,
     "top_p": 0.99,
     "stream": False,
@@ -142,6 +146,24 @@ async def test_a_request_that_only_warms_the_cache() -> None:
     assert answer["content"] == ""
     assert engine.requests[0].sampling.max_tokens == 1
     assert (await post(engine, "/infill", {"input_extra": [{"text": "x"}], "cache_prompt": True})).status_code == 200
+
+
+async def test_llama_vims_ring_is_read_and_answered_with_nothing() -> None:
+    engine = FakeEngine(TEXT, info=QWEN)
+    body = LLAMA_VIM | {
+        "prompt": "",
+        "input_prefix": "",
+        "input_suffix": "",
+        "n_predict": 0,
+        "temperature": 0.0,
+        "samplers": [],
+        "t_max_prompt_ms": 1,
+        "t_max_predict_ms": 1,
+        "response_fields": [""],
+    }
+    response = await post(engine, "/infill", body)
+    assert (response.status_code, response.json()) == (200, {})
+    assert Segment("sub.py\ndef sub(): ...\n\n") in engine.requests[0].prompt
 
 
 async def test_streamed_infill() -> None:
@@ -232,6 +254,10 @@ CONTINUE_FIM: dict[str, Any] = {
     "prompt": "def add(",
     "suffix": "\n",
     "max_tokens": 64,
+    "max_completion_tokens": None,
+    "top_p": None,
+    "frequency_penalty": 0,
+    "presence_penalty": 0,
     "temperature": 0.01,
     "stop": ["[PREFIX]", "\n\n"],
     "stream": True,
@@ -272,6 +298,30 @@ async def test_continue_fills_holes() -> None:
         "\n",
         "<|fim_middle|>",
     ]
+
+
+LLAMA_VIM_INSTRUCTION: dict[str, Any] = {
+    "id_slot": 7,
+    "model": "",
+    "messages": [{"role": "system", "content": "Edit."}, {"role": "user", "content": "Say hi."}],
+    "min_p": 0.1,
+    "temperature": 0.1,
+    "samplers": ["min_p", "temperature"],
+    "stream": True,
+    "cache_prompt": True,
+}
+
+
+async def test_llama_vims_instruction() -> None:
+    engine = Talker("Hi there")
+    *chunks, done = events_of(await post(engine, "/v1/chat/completions", LLAMA_VIM_INSTRUCTION))
+    assert done == "[DONE]"
+    assert "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks) == "Hi there"
+    # While the user still writes the instruction, the prompt is read ahead.
+    ahead = {"samplers": [], "n_predict": 0, "stream": False, "response_fields": [""]}
+    assert (await post(engine, "/v1/chat/completions", LLAMA_VIM_INSTRUCTION | ahead)).status_code == 200
+    assert engine.requests[-1].prompt == engine.requests[0].prompt
+    assert engine.requests[-1].sampling.max_tokens == 1
 
 
 async def test_llama_vscodes_conversation() -> None:
