@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,11 @@ from completion.context.workspace import Workspace
 from completion.generation import beginning_with
 from completion.service import EngineCompleter
 from completion.settings import CompletionSettings
-from model.api import ModelInfo
+from model.api import Chunk, GenerateRequest, ModelInfo
 from model.fake import FakeEngine
+from model.hub import DEFAULT_MODEL
+from model.local import LocalEngine
+from model.train.start import shipped_adapter
 from tests.cursor import at_cursor
 
 FILES = {
@@ -243,3 +247,39 @@ async def test_without_the_veto_nothing_is_asked_twice(tmp_path: Path) -> None:
     assert (await completer.attempt(request))[0].text == "money.parse_mony(1)"
     assert len(engine.requests) == 1
     await completer.aclose()
+
+
+class _Inventing:
+    """Says what does not exist where it may, and lets the real engine speak where it may not."""
+
+    def __init__(self, engine: LocalEngine) -> None:
+        self._engine = engine
+        self._fake = FakeEngine("money.parse_mony(1)")
+
+    async def info(self) -> ModelInfo:
+        return await self._engine.info()
+
+    async def count_tokens(self, texts: tuple[str, ...]) -> tuple[int, ...]:
+        return await self._engine.count_tokens(texts)
+
+    def generate(self, request: GenerateRequest) -> AsyncIterator[Chunk]:
+        return (self._fake if request.sampling.grammar is None else self._engine).generate(request)
+
+    async def aclose(self) -> None:
+        await self._engine.aclose()
+
+
+@pytest.mark.model
+async def test_the_real_engine_takes_a_name_that_exists(tmp_path: Path, embedded_model: Path) -> None:
+    (tmp_path / "money.py").write_text(FILES["shop/money.py"], encoding="utf-8")
+    adapter = shipped_adapter(DEFAULT_MODEL)
+    engine = await asyncio.to_thread(LocalEngine.load, embedded_model, adapter=adapter, threads=1)
+    settings = CompletionSettings(look_ahead=False, time_limit_ms=None)
+    completer = EngineCompleter(_Inventing(engine), settings, Workspace(time_limit_ms=None, first_wait_s=60))
+    text, offset = at_cursor("import money\n\nx = ‸\n")
+    request = CompletionRequest(text=text, offset=offset, path="cart.py", root=str(tmp_path))
+    (suggestion,) = await completer.attempt(request)
+    await completer.aclose()
+    assert suggestion.explanation.vetoes == ("money has no parse_mony",)
+    name = suggestion.text.removeprefix("money.").partition("(")[0].partition(".")[0]
+    assert name in {"RATE", "Money", "Coin", "Foreign", "parse_money", "cached", "Pair", "any_of", "wrapped", "D"}

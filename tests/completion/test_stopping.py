@@ -7,16 +7,32 @@ import pytest
 from completion.api import Level
 from completion.language import detect
 from completion.stopping import Shape, StoppingGuard, before_loop, choose_shape, survey
+from completion.syntax import SyntaxTrees
 from tests.cursor import at_cursor
 
 
 def check(
-    source: str, generated: str, kept: str, *, path: str = "a.py", level: Level = Level.BALANCED, ends: str = "stop"
+    source: str,
+    generated: str,
+    kept: str,
+    *,
+    path: str = "a.py",
+    level: Level = Level.BALANCED,
+    ends: str = "stop",
+    syntax: bool = False,
 ) -> str:
     """Feed `generated` character by character; assert what is kept, and return the reason."""
     text, offset = at_cursor(source)
     site, language = survey(text, offset), detect(path=path)
-    guard = StoppingGuard(site=site, shape=choose_shape(site, language, level), language=language, level=level)
+    shape = choose_shape(site, language, level)
+    trees = SyntaxTrees()
+    guard = StoppingGuard(
+        site=site,
+        shape=shape,
+        language=language,
+        level=level,
+        syntax=lambda: trees.at(path=path, language_id=language.id, text=text, offset=offset) if syntax else None,
+    )
     seen = ""
     cut = None
     for char in generated:
@@ -137,3 +153,34 @@ def test_loops(text: str, kept: str | None) -> None:
 
 def test_a_loop_ends_the_suggestion() -> None:
     assert check("x = ‸", "amount.total + " * 9, "amount.total") == "loop"
+
+
+@pytest.mark.parametrize(
+    ("source", "generated", "kept", "path", "reason"),
+    [
+        ("‸\n", "if x:\n    a()\n    b()\nc()\n", "if x:\n    a()\n    b()", "a.py", "block"),
+        (
+            "x = 1\n‸\ny = 2\n",
+            "@cached\ndef f():\n    return 1\ng()\n",
+            "@cached\ndef f():\n    return 1",
+            "a.py",
+            "block",
+        ),
+        ("x = 1\n‸\n    y,\n)\n", "foo(\n    x,\n)", "foo(", "a.py", "line"),
+        ("x = 1\n‸\ny = 2\n", 'z = """a\nb\n"""\nc = 1\n', 'z = """a\nb\n"""', "a.py", "line"),
+        ("x = 1\n‸\ny = 2\n", "a b c\nd e f\n", "a b c", "a.py", "line"),
+        ("function f() {\n  ‸\n}\n", "go();\n}\n", "go();", "a.js", "block"),
+        ("function f() {\n  ‸\n", "go();\n}\nmore();\n", "go();\n}", "a.js", "block"),
+        ("function f() {\n  if (x) {\n    ‸\n  }\n}\n", "go();\n} more()", "go();", "a.js", "block"),
+        ("const a = [\n  ‸\n];\n", "1,\n  2,\n];\nb();", "1,\n  2,", "a.ts", "block"),
+        ("if [ -f x ]; then\n  ‸\nfi\n", "echo a\nfi\n", "echo a", "a.sh", "block"),
+    ],
+)
+def test_what_was_begun_at_the_cursor_is_closed(source: str, generated: str, kept: str, path: str, reason: str) -> None:
+    assert check(source, generated, kept, path=path, syntax=True) == reason
+
+
+def test_a_colon_in_words_opens_nothing() -> None:
+    text, offset = at_cursor('"""Two things:\n‸\n"""\n')
+    site = survey(text, offset)
+    assert choose_shape(site, detect(path="a.py"), Level.BALANCED, in_words=True) is Shape.LINE

@@ -1,0 +1,100 @@
+"""Figures of terseness: positions with what was said there in, shares out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.quality.calibrate import Observation, expected_error, fit
+from bench.quality.positions import Position
+from bench.terse.ask import BLANK_LINE, NEWLINE, TERSELY, Row, read_rows, write_rows
+from bench.terse.figures import breaks, figures, repeats_suffix
+from completion.confidence import Circumstances, signals
+from tests.cursor import at_cursor
+
+PLAIN = Circumstances(
+    stop_reason="eos", polished=False, inside_line=False, blank_before=False, in_words=False, broken=False
+)
+
+
+def position(source: str, reference: str) -> Position:
+    text, offset = at_cursor(source)
+    return Position(
+        package="p", path="a.py", language="python", kind="line", text=text, offset=offset, reference=reference
+    )
+
+
+def said(number: int, contender: str, text: str, generated: int = 4) -> Row:
+    told = signals(text, [-0.001], PLAIN) if contender == TERSELY else {}
+    return Row(number, contender, text, generated, 2, signals=told)
+
+
+@pytest.mark.parametrize(
+    ("reference", "text", "right"),
+    [
+        ("a = 1", "a = 1", True),
+        ("a = 1\nb = 2", "a = 1", True),
+        ("a = 10", "a = 1", False),
+        ("a = 1", "a = 1\nb = 2", False),
+        ("", "", False),
+        ("", "a", False),
+    ],
+)
+def test_right(reference: str, text: str, right: bool) -> None:
+    assert position("‸\n", reference).right(text) is right
+
+
+@pytest.mark.parametrize(
+    ("source", "reference", "text", "repeats"),
+    [
+        ("f(‸, last)\n", "first", "first, last)", True),
+        ("f(‸, last)\n", "first", "first", False),
+        ("‸\nreturn x\n", "x = 1", "x = 1\nreturn x", True),
+        ("‸\nreturn x\n", "x = 1\nreturn x", "x = 1\nreturn x", False),
+        ("x = ‸\nvalue\n", "1", "value", False),
+        ("if a:\n    ‸\n}\n", "b()", "b()\n}", False),
+    ],
+)
+def test_repeats_suffix(source: str, reference: str, text: str, repeats: bool) -> None:
+    assert repeats_suffix(position(source, reference), text) is repeats
+
+
+def test_breaks() -> None:
+    assert breaks(position("‸\ny = 1\n", "x = 2"), "f(")
+    assert not breaks(position("‸\ny = 1\n", "x = 2"), "f()")
+    assert not breaks(position("x = ‸\ny = 1\n", "2"), "f(")  # it was broken before
+
+
+def test_figures(tmp_path: Path) -> None:
+    positions = [position("‸\ny = 1\n", "x = 2"), position("‸\ny = 1\n", "x = 3"), position("y = 1‸\n", "")]
+    rows = [
+        *(said(number, TERSELY, text) for number, text in enumerate(("x = 2", "x = 4", ""))),
+        *(said(number, NEWLINE, text) for number, text in enumerate(("x = 2", "x = 4", "0"))),
+        *(said(number, BLANK_LINE, text, 20) for number, text in enumerate(("x = 2\ny = 1", "x = 4", "0"))),
+    ]
+    write_rows(rows, tmp_path / "rows.jsonl")
+    assert read_rows(tmp_path / "rows.jsonl") == rows
+    found = figures(positions, rows)
+    ours, newline, blank = (found["contenders"][name] for name in (TERSELY, NEWLINE, BLANK_LINE))
+    assert ours["right_of_all"]["share"] == pytest.approx(1 / 3, abs=1e-3)
+    assert ours["said_where_nothing_is_missing"]["share"] == 0.0
+    assert newline["said_where_nothing_is_missing"]["share"] == 1.0
+    assert ours["generated_over_needed"] == 2.0
+    assert blank["generated_over_needed"] == 10.0
+    assert blank["repeats_suffix"]["share"] == pytest.approx(1 / 3, abs=1e-3)
+    assert blank["too_long_of_begun_right"]["share"] == 1.0
+    assert found["shown_but_wrong_at_equal_exact_match"][NEWLINE]["wrong_ours"] <= 1 / 3 + 1e-3
+
+
+def test_the_fit_finds_what_decides() -> None:
+    observations = [Observation({"tell": float(number % 10), "noise": 1.0}, number % 10 >= 5) for number in range(200)]
+    bias, weights = fit(observations)
+    assert weights["tell"] > 0.5
+    assert -bias / weights["tell"] == pytest.approx(4.5, abs=0.3)
+
+
+def test_expected_error() -> None:
+    assert expected_error([0.25] * 4, [True, False, False, False]) == pytest.approx(0.0)
+    assert expected_error([0.95, 0.95], [False, False]) == pytest.approx(0.95)
+    assert expected_error([], []) == 0.0
