@@ -1,0 +1,64 @@
+"""Asks the embedded model for calls: in the layout that it learned, under the grammar of what it may answer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from completion.refactor import layout
+from completion.refactor.grammar import answer_grammar
+from completion.refactor.plan import Look
+from completion.refactor.planner import Answer
+from completion.refactor.wish import Wish
+from model.api import (
+    Engine,
+    FinishReason,
+    GenerateRequest,
+    Grammar,
+    GrammarKind,
+    Priority,
+    SamplingParams,
+    TokenLogprob,
+)
+from model.errors import UsageError
+
+MOST_ANSWER_TOKENS = 512
+
+
+class AskingTuned:
+    """`Asking` for a model whose adapter learned `layout`. With `constrained` false the model may write anything."""
+
+    def __init__(self, engine: Engine, *, priority: Priority = Priority.INTERACTIVE, constrained: bool = True) -> None:
+        self._engine = engine
+        self._priority = priority
+        self._constrained = constrained
+
+    async def ask(self, wish: Wish, look: Look, *, most_tokens: int, complaints: tuple[str, ...] = ()) -> Answer:
+        """Greedy: the likeliest valid answer. It was not taught to mend its words, so complaints do not reach it."""
+        grammar = Grammar(kind=GrammarKind.LARK, text=answer_grammar(wish)) if self._constrained else None
+        sampling = SamplingParams(max_tokens=min(most_tokens, MOST_ANSWER_TOKENS), logprobs=0, grammar=grammar)
+        request = GenerateRequest(prompt=layout.prompt(wish), sampling=sampling, priority=self._priority)
+        text, tokens, counts, reason = "", list[TokenLogprob](), (0, 0), None
+        async for chunk in self._engine.generate(request):
+            text += chunk.text
+            tokens += chunk.logprobs
+            reason = chunk.finish_reason
+            if chunk.usage is not None:
+                counts = chunk.usage.prompt_tokens, chunk.usage.completion_tokens
+        if reason is FinishReason.LENGTH:
+            return Answer(complaint="The answer has no end.", prompt_tokens=counts[0], completion_tokens=counts[1])
+        try:
+            calls = layout.read(text)
+        except UsageError as error:
+            return Answer(complaint=str(error), prompt_tokens=counts[0], completion_tokens=counts[1])
+        return Answer(calls=calls, prompt_tokens=counts[0], completion_tokens=counts[1], confidence=confidence(tokens))
+
+
+def confidence(tokens: Iterable[TokenLogprob]) -> float:
+    """The probability of the least likely line, which is a call; 1 where no probabilities are told."""
+    lines = [0.0]
+    for token in tokens:
+        lines[-1] += token.logprob
+        if "\n" in token.text:
+            lines.append(0.0)
+    return math.exp(min(0.0, *lines))
