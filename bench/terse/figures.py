@@ -53,19 +53,20 @@ def measure(positions: Sequence[Position], rows: Sequence[Row]) -> dict[str, Any
     shown = [(positions[row.position], row) for row in rows if row.text.strip()]
     begun = [(one, row) for one, row in shown if one.reference.strip() and _begins_right(one, row.text)]
     filled = [row for row in rows if positions[row.position].reference.strip()]
-    right = [(one, row) for one, row in shown if one.right(row.text)]
+    exact = [row for one, row in shown if row.text.rstrip() == one.reference.rstrip()]
     needed = sum(row.needed_tokens for row in filled)
     return {
         "shown_of_all": rate([bool(row.text.strip()) for row in rows]),
         "right_of_all": rate([positions[row.position].right(row.text) for row in rows]),
         "wrong_of_all": rate([bool(row.text.strip()) and not positions[row.position].right(row.text) for row in rows]),
+        "exact_of_all": rate([row.text.rstrip() == positions[row.position].reference.rstrip() for row in rows]),
         "right": rate([one.right(row.text) for one, row in shown]),
         "generated_over_needed": round(sum(row.generated_tokens for row in filled) / needed, 3),
         "generated_over_needed_median": round(
             statistics.median(row.generated_tokens / max(1, row.needed_tokens) for row in filled), 3
         ),
-        "generated_over_needed_where_right": round(
-            sum(row.generated_tokens for _, row in right) / max(1, sum(row.needed_tokens for _, row in right)), 3
+        "generated_over_needed_where_exact": round(
+            sum(row.generated_tokens for row in exact) / max(1, sum(row.needed_tokens for row in exact)), 3
         ),
         "too_long_of_begun_right": rate([len(row.text.rstrip()) > len(one.reference.rstrip()) for one, row in begun]),
         "said_where_nothing_is_missing": rate(

@@ -81,9 +81,9 @@ def test_typing_reads_what_was_typed_real_tokens(family: str, embedded_model: Pa
 async def test_typing_reads_what_was_typed_real_engine(embedded_model: Path) -> None:
     engine = LocalEngine.load(embedded_model, adapter=shipped_adapter(DEFAULT_MODEL), threads=1)
     try:
-        completer = EngineCompleter(engine, CompletionSettings(
-            budget=BUDGET, look_ahead=False, max_tokens=1, time_limit_ms=None
-        ))
+        completer = EngineCompleter(
+            engine, CompletionSettings(budget=BUDGET, look_ahead=False, max_tokens=1, time_limit_ms=None)
+        )
         read = []
         for request in keys():
             usage = (await completer.attempt(request))[0].usage
