@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import sysconfig
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,7 +62,9 @@ class Mirror:
                 file.write_bytes(overlay.read(path).encode(overlay.encoding(path)))
             except (RefusedError, UnicodeEncodeError):
                 continue  # not text: rope could not read it either
-        self.project = _Quiet(str(self._folder), ropefolder=None, **_PREFERENCES)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # rope warns of its own ways
+            self.project = _Quiet(str(self._folder), ropefolder=None, **_PREFERENCES)
         self.project.prefs.imports.preferred_import_style = "from-global"
 
     def file(self, path: str) -> File:
