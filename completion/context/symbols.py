@@ -11,7 +11,6 @@ import ast
 import builtins
 import re
 import sys
-import textwrap
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,6 +18,8 @@ from completion.claims import Claim, ClaimKind
 from completion.context.facts import Definition, Import
 from completion.context.library import Library
 from completion.context.resolve import is_package, locate, members, module_key
+from completion.context.scopes import binds, enclosing_function, lines_with
+from completion.context.signatures import decorated_by, made_by, parse, plain_name
 
 _NAME = re.compile(r"[^\W\d]\w*")
 _MAKES_NAMES = re.compile(
@@ -175,8 +176,8 @@ class SymbolTable:
 
     def _assigned(self, name: str) -> bool:
         """Might a name of this file be bound otherwise than by its import or definition?"""
-        lines = _lines_with(name, _LONG_IMPORT.sub("", self._own))
-        return any(_binds(name).search(line) for line in lines)
+        lines = lines_with(name, _LONG_IMPORT.sub("", self._own))
+        return any(binds(name).search(line) for line in lines)
 
     # Classes.
 
@@ -204,7 +205,7 @@ class SymbolTable:
 
     def _class_of(self, name: str) -> _Class | None:
         """The class of a local variable: by its annotation as a parameter, or the one call that made it."""
-        function = _enclosing_function(self._text)
+        function = enclosing_function(self._text)
         word = re.escape(name)
         if function is None or re.search(
             rf"\b(?:isinstance|hasattr|type|cast|getattr|setattr|issubclass|match)\b[^\n]*\b{word}\b", function
@@ -227,11 +228,11 @@ class SymbolTable:
     def _line_of(self, owner: _Class, depth: int = _DEPTH) -> list[_Class | type] | None:
         """A class and all its bases; None where one is not found."""
         node = owner.node
-        if node.keywords or depth == 0 or not _decorated_by(node, _HARMLESS_OF_CLASS):
+        if node.keywords or depth == 0 or not decorated_by(node, _HARMLESS_OF_CLASS):
             return None
         line: list[_Class | type] = [owner, object]
         for base in node.bases:
-            name = _plain_name(base)
+            name = plain_name(base)
             if name in _PLAIN_BASES:
                 continue
             builtin = getattr(builtins, name, None)
@@ -265,67 +266,12 @@ class SymbolTable:
             place = None if module is None else self._place(callee[-1], module)
         node = None if place is None else self._parsed(*place)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            return node.args if _decorated_by(node, _HARMLESS) else None
-        return _made_by(node) if isinstance(node, ast.ClassDef) else None
+            return node.args if decorated_by(node, _HARMLESS) else None
+        return made_by(node) if isinstance(node, ast.ClassDef) else None
 
     def _parsed(self, path: str, definition: Definition) -> ast.stmt | None:
         text = self._library.lines(path, definition.first_line, definition.last_line)
-        return _parse(text)
-
-
-@lru_cache(maxsize=512)
-def _parse(text: str) -> ast.stmt | None:
-    """The one statement of a text; None for what Python cannot read."""
-    try:
-        body = ast.parse(textwrap.dedent(text)).body
-    except (SyntaxError, ValueError, RecursionError):
-        return None
-    return body[0] if len(body) == 1 else None
-
-
-def _made_by(node: ast.ClassDef) -> ast.arguments | None:
-    """The parameters with which a class without bases is called."""
-    if node.bases or node.keywords or not _decorated_by(node, frozenset()):
-        return None
-    inits = [one for one in ast.walk(node) if isinstance(one, ast.FunctionDef) and one.name in ("__init__", "__new__")]
-    if len(inits) != 1 or inits[0] not in node.body or inits[0].decorator_list or inits[0].name == "__new__":
-        return None
-    arguments = inits[0].args
-    if arguments.posonlyargs or not arguments.args:
-        return None
-    return ast.arguments(
-        posonlyargs=[],
-        args=arguments.args[1:],
-        vararg=arguments.vararg,
-        kwonlyargs=arguments.kwonlyargs,
-        kw_defaults=arguments.kw_defaults,
-        kwarg=arguments.kwarg,
-        defaults=arguments.defaults,
-    )
-
-
-def _decorated_by(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, harmless: frozenset[str]) -> bool:
-    """Do only such decorators stand above it that change neither members nor parameters?"""
-    return all(_plain_name(one) in harmless for one in node.decorator_list)
-
-
-def _plain_name(node: ast.expr) -> str:
-    """The last name of `a.b`, `a.b(…)` and `a.b[…]`; empty for anything else."""
-    while isinstance(node, ast.Call | ast.Subscript):
-        node = node.func if isinstance(node, ast.Call) else node.value
-    if isinstance(node, ast.Attribute):
-        return node.attr
-    return node.id if isinstance(node, ast.Name) else ""
-
-
-def _enclosing_function(text: str) -> str | None:
-    """The text of the innermost function that a text ends in."""
-    line = text[text.rfind("\n") + 1 :]
-    indent = len(line) - len(line.lstrip())
-    for match in reversed(list(re.finditer(r"^([ \t]*)(?:async\s+)?def\s", text, re.MULTILINE))):
-        if len(match[1]) < indent:
-            return text[match.start() :]
-    return None
+        return parse(text)
 
 
 def _joined(module: str, name: str) -> str:
@@ -339,27 +285,3 @@ def _public(names: list[str]) -> tuple[str, ...]:
 @lru_cache(maxsize=64)
 def _words(text: str) -> frozenset[str]:
     return frozenset(_NAME.findall(text))
-
-
-def _lines_with(word: str, text: str) -> list[str]:
-    """The lines that hold a word."""
-    found: list[str] = []
-    place = text.find(word)
-    while place >= 0:
-        end = text.find("\n", place)
-        end = len(text) if end < 0 else end
-        found.append(text[text.rfind("\n", 0, place) + 1 : end])
-        place = text.find(word, end)
-    return found
-
-
-@lru_cache(maxsize=256)
-def _binds(name: str) -> re.Pattern[str]:
-    """Lines that may bind a name otherwise than an import or a definition does."""
-    word = re.escape(name)
-    return re.compile(
-        rf"(?<![\w.]){word}\s*(?::[^=]+)?=(?!=)|\bfor\b[^:]*\b{word}\b.*\bin\b|^\s*(?:with|except)\b.*\bas\b.*\b{word}\b"
-        rf"|\bdef\s+\w+\s*\(.*\b{word}\b|\blambda\b[^:]*\b{word}\b|(?<![\w.]){word}\s*:=|(?<![\w.]){word}\s*,[^=()]*=(?!=)"
-        rf"|,\s*{word}\s*=(?!=)|^\s*case\b.*\b{word}\b|^\s*(?:global|nonlocal|del)\b.*\b{word}\b"
-        rf"|^\s*\*{{0,2}}{word}\s*(?::.*)?,?\s*(?:\).*)?$"
-    )

@@ -19,6 +19,7 @@ from completion.generation import beginning_with
 from completion.service import EngineCompleter
 from completion.settings import CompletionSettings
 from model.api import Chunk, GenerateRequest, ModelInfo
+from model.errors import RequestError
 from model.fake import FakeEngine
 from model.hub import DEFAULT_MODEL
 from model.local import LocalEngine
@@ -193,28 +194,31 @@ def test_openings_as_a_regular_expression() -> None:
     assert not pattern.fullmatch("minus")
 
 
-async def complete(root: Path, source: str, answers: dict[str, str], *, veto: bool = True) -> tuple[str, FakeEngine]:
-    """What is suggested when the model says, behind a prompt that ends with a key of `answers`, its value."""
+TERSELY = ModelInfo(name="m", architecture="a", fim_family="tersely")
+
+
+def saying(answers: dict[str, str]) -> FakeEngine:
+    """Says, behind a prompt that ends with a key of `answers`, its value."""
+    return FakeEngine(lambda prompt: next(said for end, said in answers.items() if prompt.endswith(end)), info=TERSELY)
+
+
+async def complete(root: Path, source: str, engine: FakeEngine, *, veto: bool = True) -> tuple[str, tuple[str, ...]]:
+    """What is suggested in a folder that has money.py, and what was vetoed on the way."""
     (root / "money.py").write_text(FILES["shop/money.py"], encoding="utf-8")
-
-    def script(prompt: str) -> str:
-        return next(said for end, said in answers.items() if prompt.endswith(end))
-
-    engine = FakeEngine(script, logprob=-0.001, info=ModelInfo(name="m", architecture="a", fim_family="tersely"))
     workspace = Workspace(time_limit_ms=None, first_wait_s=60)
     completer = EngineCompleter(engine, CompletionSettings(veto=veto, look_ahead=False), workspace)
     text, offset = at_cursor(source)
     request = CompletionRequest(text=text, offset=offset, path="cart.py", root=str(root))
     (suggestion,) = await completer.attempt(request)
     await completer.aclose()
-    assert bool(suggestion.explanation.vetoes) is (len(engine.requests) > 1 or "mony" in suggestion.explanation.raw)
-    return suggestion.text, engine
+    return suggestion.text, suggestion.explanation.vetoes
 
 
 async def test_the_next_best_takes_its_place(tmp_path: Path) -> None:
-    answers = {"x = ": "money.parse_mony(1)", "x = money.": "parse_money(1)"}
-    text, engine = await complete(tmp_path, "import money\n\nx = ‸\n", answers)
+    engine = saying({"x = ": "money.parse_mony(1)", "x = money.": "parse_money(1)"})
+    text, vetoes = await complete(tmp_path, "import money\n\nx = ‸\n", engine)
     assert text == "money.parse_money(1)"
+    assert vetoes == ("money has no parse_mony",)
     grammar = engine.requests[1].sampling.grammar
     assert grammar is not None
     assert "parse_money" in grammar.text
@@ -222,8 +226,8 @@ async def test_the_next_best_takes_its_place(tmp_path: Path) -> None:
 
 
 async def test_what_was_typed_of_a_name_stays(tmp_path: Path) -> None:
-    answers = {"money.parse_": "mony(1)"}
-    text, engine = await complete(tmp_path, "import money\n\nx = money.parse_‸\n", {**answers})
+    engine = saying({"money.parse_": "mony(1)"})
+    text, _ = await complete(tmp_path, "import money\n\nx = money.parse_‸\n", engine)
     assert text == ""
     grammar = engine.requests[1].sampling.grammar
     assert grammar is not None
@@ -231,22 +235,34 @@ async def test_what_was_typed_of_a_name_stays(tmp_path: Path) -> None:
 
 
 async def test_a_model_that_insists_is_cut(tmp_path: Path) -> None:
-    answers = {"x = ": "1\n", "y():\n    ": "a = 1\n    money.parse_mony(1)\n", "money.": "parse_mony(2)\n"}
-    text, engine = await complete(tmp_path, "import money\n\ndef y():\n    ‸\n", answers)
+    engine = saying({"y():\n    ": "a = 1\n    money.parse_mony(1)\n", "money.": "parse_mony(2)\n"})
+    text, vetoes = await complete(tmp_path, "import money\n\ndef y():\n    ‸\n", engine)
     assert text == "a = 1"
-    assert len(engine.requests) == 3
+    assert len(engine.requests) == len(vetoes) == 3
+
+
+class _WithoutGrammars(FakeEngine):
+    """As a provider's API: refuses what it cannot do."""
+
+    async def generate(self, request: GenerateRequest) -> AsyncIterator[Chunk]:
+        if request.sampling.grammar is not None:
+            raise RequestError("No grammars.", hint="Leave it out.")
+        async for chunk in super().generate(request):
+            yield chunk
+
+
+async def test_an_engine_that_takes_no_grammar_is_cut_short(tmp_path: Path) -> None:
+    engine = _WithoutGrammars("a = 1\n    money.parse_mony(1)\n", info=TERSELY)
+    text, _ = await complete(tmp_path, "import money\n\ndef y():\n    ‸\n", engine)
+    assert text == "a = 1"
+    assert len(engine.requests) == 1
 
 
 async def test_without_the_veto_nothing_is_asked_twice(tmp_path: Path) -> None:
-    (tmp_path / "money.py").write_text(FILES["shop/money.py"], encoding="utf-8")
-    info = ModelInfo(name="m", architecture="a", fim_family="tersely")
-    engine = FakeEngine("money.parse_mony(1)", logprob=-0.001, info=info)
-    workspace = Workspace(time_limit_ms=None, first_wait_s=60)
-    completer = EngineCompleter(engine, CompletionSettings(veto=False, look_ahead=False), workspace)
-    request = CompletionRequest(text="import money\n\nx = \n", offset=18, path="cart.py", root=str(tmp_path))
-    assert (await completer.attempt(request))[0].text == "money.parse_mony(1)"
+    engine = saying({"x = ": "money.parse_mony(1)"})
+    text, vetoes = await complete(tmp_path, "import money\n\nx = ‸\n", engine, veto=False)
+    assert (text, vetoes) == ("money.parse_mony(1)", ())
     assert len(engine.requests) == 1
-    await completer.aclose()
 
 
 class _Inventing:
