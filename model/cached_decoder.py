@@ -64,7 +64,7 @@ class CachedDecoder:
 
     def __init__(self, decoder: Decoder) -> None:
         self.config = decoder.config
-        self._decoder = decoder
+        self.reference = self._decoder = decoder
         layers = decoder.config.layers
         attended = [layer.mixer for layer in layers if isinstance(layer.mixer, AttentionConfig)]
         shapes = {_cached_numbers(mixer) for mixer in attended} or {(0, 0)}

@@ -20,14 +20,15 @@ from model.chat import Message
 from model.chat_template import ChatTemplate
 from model.checkpoint.chat import read_chat_template
 from model.constraint import Constraint, Constraints
+from model.device import device_dtype, pick_device
 from model.errors import EngineError, EngineUnavailableError, RequestError, UsageError
 from model.fim import FORMATS, detect
 from model.load import pick_dtype
 from model.merge import AdapterMerge
+from model.on_device import LoadedOnDevice
 from model.open_model import open_model
 from model.packer import pick_quantize
-from model.prefix_cache import PrefixCache
-from model.runner import CHUNK_TOKENS, Runner
+from model.runners import make_runner
 from model.sampler import Choice
 from model.scheduler import Scheduler
 from model.sequence import Sequence
@@ -35,8 +36,6 @@ from model.threads import free_cores
 from model.tokenizer import Tokenizer
 from model.train.adapter import load_adapter
 
-_RUNNING = 4
-_SLOTS = 16
 _MOST_CACHE_BYTES = 2 << 30
 _CACHE_SHARE = 0.2
 
@@ -53,14 +52,14 @@ class LocalEngine:
 
     def __init__(
         self,
-        served: Loaded,
+        served: Loaded | LoadedOnDevice,
         tokenizer: Tokenizer,
         *,
         name: str,
         threads: int = 1,
         fim_family: str | None = None,
         context_tokens: int | None = None,
-        chunk_tokens: int = CHUNK_TOKENS,
+        chunk_tokens: int | None = None,
         cache_bytes: int | None = None,
         queue: int = 64,
         drafts: bool = True,
@@ -69,13 +68,20 @@ class LocalEngine:
         """`template` reads the chat template when it is first wanted."""
         family = fim_family or detect(tokenizer.vocabulary)
         trained = served.config.context_tokens
+        self._runner, context, running = make_runner(
+            served,
+            context_tokens=min(context_tokens or trained, trained),
+            cache_bytes=_cache_budget_bytes() if cache_bytes is None else cache_bytes,
+            chunk_tokens=chunk_tokens,
+            drafts=drafts,
+        )
         self._info = ModelInfo(
             name=name,
             architecture=served.config.architecture,
             fim_family=family,
-            context_tokens=min(context_tokens or trained, trained),
+            context_tokens=context,
             parameters=served.parameters,
-            device="cpu",
+            device=str(served.device) if isinstance(served, LoadedOnDevice) else "cpu",
             quantization=served.quantization,
         )
         self._tokenizer = tokenizer
@@ -83,12 +89,7 @@ class LocalEngine:
         self._template: ChatTemplate | None = None
         self._end_ids = tokenizer.end_ids | _family_ends(family, tokenizer)
         self._constraints = Constraints(tokenizer, self._end_ids)
-        budget_bytes = _cache_budget_bytes() if cache_bytes is None else cache_bytes
-        self._prefixes = PrefixCache(served.decoder.kv_shape, budget_bytes=budget_bytes, slots=_SLOTS)
-        self._runner = Runner(
-            served.decoder, served.head, self._prefixes, chunk_tokens=chunk_tokens, drafts=drafts and served.rows_agree
-        )
-        self._scheduler = Scheduler(running=_RUNNING, queue=queue)
+        self._scheduler = Scheduler(running=running, queue=queue)
         self._threads = threads
         self._wake = threading.Condition()
         self._closing = False
@@ -107,21 +108,29 @@ class LocalEngine:
         context_tokens: int | None = None,
         name: str | None = None,
         progress: Callable[[float], None] | None = None,
+        device: str = "auto",
     ) -> Self:
         """Load a GGUF file, or a folder in HF's or Mistral's layout. Blocks for about two seconds a 100 MB, so call it
         from a thread of its own.
 
-        `dtype`: auto, float32, bfloat16. `quantize`: see `model.packer`. `threads` None: the free cores.
-        `progress` gets the fraction done, 0 … 1, and may raise to stop. Raises `ModelError`, and `UsageError` for
-        unknown names.
+        `dtype`: auto, float32, bfloat16. `quantize`: see `model.packer`; on a GPU, `model.on_device`. `device`: auto,
+        cpu, cuda, cuda:N. `threads` None: the free cores. `progress` gets the fraction done, 0 … 1, and may raise to
+        stop. Raises `ModelError`, and `UsageError` for unknown names.
         """
         count = threads or free_cores()
         torch.set_num_threads(count)
         merge, family = (None, None) if adapter is None else _read_adapter(adapter, base=path)
         asked = pick_quantize(quantize)
-        chosen = asked if merge is None else merge.serve_as(asked)
+        where = pick_device(device)
+        on_cpu = where.type == "cpu"
+        chosen = asked if merge is None or not on_cpu else merge.serve_as(asked)
         served, tokenizer = open_model(
-            path, dtype=pick_dtype(dtype), quantize=chosen, transform=merge, progress=progress
+            path,
+            dtype=pick_dtype(dtype) if on_cpu else device_dtype(where, dtype),
+            quantize=chosen,
+            transform=merge,
+            progress=progress,
+            device=where,
         )
         memory.give_back()  # weights in float32 came and went
         if merge is not None:
@@ -149,7 +158,7 @@ class LocalEngine:
     def measures(self) -> Measures:
         """What the prefix cache holds, and how drafts fared."""
         drafted, hits = self.drafted
-        return Measures(cache_bytes=self._prefixes.size_bytes, drafted_tokens=drafted, draft_hits=hits)
+        return Measures(cache_bytes=self._runner.size_bytes, drafted_tokens=drafted, draft_hits=hits)
 
     async def info(self) -> ModelInfo:
         return self._info
@@ -253,26 +262,34 @@ class LocalEngine:
         for gone in self._scheduler.take_cancelled():
             gone.abort()
             self._runner.release(gone)
-        sequence = self._scheduler.schedule()
-        if sequence is None:
+        turns = self._scheduler.turns()
+        if not turns:
             return
+        picked = turns[:1]  # whose fault it is while nothing is picked
         try:
-            choices = self._runner.run(sequence)
-            self._postprocess(sequence, choices)
-        except RequestError as error:  # a grammar that could not be followed to its end
-            sequence.fail(error)
-            self._forget(sequence)
+            picked = self._runner.pick(turns)
+            for sequence, outcome in zip(picked, self._runner.step(picked), strict=True):
+                self._postprocess(sequence, outcome)
+        except RequestError as error:
+            self._fail(picked, error)
         except Exception as error:
             logger.exception("a step failed")
-            failure = EngineUnavailableError(
-                f"The engine failed: {error}", hint="Try again; the engine's log has more."
-            )
-            sequence.fail(failure)
-            self._forget(sequence)
+            hint = "Try again; the engine's log has more."
+            self._fail(picked, EngineUnavailableError(f"The engine failed: {error}", hint=hint))
 
-    def _postprocess(self, sequence: Sequence, choices: list[Choice]) -> None:
-        if choices:
-            sequence.accept(choices)
+    def _fail(self, sequences: list[Sequence], error: EngineError) -> None:
+        """End those of them that have not ended yet."""
+        for sequence in sequences:
+            if sequence.finish_reason is None:
+                sequence.fail(error)
+                self._forget(sequence)
+
+    def _postprocess(self, sequence: Sequence, outcome: list[Choice] | RequestError) -> None:
+        if isinstance(outcome, RequestError):  # a grammar that could not be followed to its end
+            self._fail([sequence], outcome)
+            return
+        if outcome:
+            sequence.accept(outcome)
         if sequence.finish_reason is None:
             self._scheduler.rotate(sequence)
         else:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
-import psutil
 import torch
 
 from model.cached_decoder import CachedDecoder, Loaded, ModuleHead
@@ -17,12 +17,17 @@ from model.checkpoint.folder import open_folder
 from model.checkpoint.gguf import GgufFile
 from model.checkpoint.gguf_model import GgufCheckpoint
 from model.config import ModelConfig
-from model.errors import ModelTooLargeError
+from model.device import free_bytes
+from model.errors import ModelTooLargeError, UsageError
 from model.load import WeightTransform, load_served, pack
+from model.on_device import LoadedOnDevice, check_format, fill_on_device, needed_bytes
 from model.packer import Packer, Quantize
+from model.paged.decoder import is_paged
 from model.tokenizer import Tokenizer
 from model.tokenizer_folder import read_folder_tokenizer
 from model.tokenizer_gguf import read_gguf_tokenizer
+
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,15 +50,20 @@ def open_model(
     transform: WeightTransform | None = None,
     progress: Callable[[float], None] | None = None,
     available_bytes: int | None = None,
-) -> tuple[Loaded, Tokenizer]:
-    """Plain models through packed weights, all others through the reference modules.
+    device: torch.device = _CPU,
+) -> tuple[Loaded | LoadedOnDevice, Tokenizer]:
+    """Plain models through packed weights, all others through the reference modules; on a GPU all through those.
 
     `transform` is for GGUF files of the llama family alone.
 
     `available_bytes` None: the memory that is free now. Raises `CheckpointError`; `ModelTooLargeError` before anything
     is allocated.
     """
-    room_bytes = psutil.virtual_memory().available if available_bytes is None else available_bytes
+    room_bytes = free_bytes(device) if available_bytes is None else available_bytes
+    if device.type != "cpu":
+        return open_on_device(
+            path, device, dtype=dtype, quantize=quantize, transform=transform, progress=progress, room_bytes=room_bytes
+        )
     if path.is_dir():
         return _open_folder(path, dtype=dtype, quantize=quantize, progress=progress, room_bytes=room_bytes)
     with GgufFile(path) as file:
@@ -65,6 +75,44 @@ def open_model(
         _require_room(path, parameters * dtype.itemsize, room_bytes)
         tokenizer = read_gguf_tokenizer(file)
         return load_served(file, dtype=dtype, quantize=quantize, transform=transform, progress=progress), tokenizer
+
+
+def open_on_device(
+    path: Path,
+    device: torch.device,
+    *,
+    dtype: torch.dtype,
+    quantize: Quantize,
+    transform: WeightTransform | None,
+    progress: Callable[[float], None] | None,
+    room_bytes: int,
+) -> tuple[LoadedOnDevice, Tokenizer]:
+    """Every layout, every architecture that pages serve."""
+    chosen = check_format(quantize)
+    with ExitStack() as opened:
+        checkpoint: Checkpoint
+        if path.is_dir():
+            checkpoint = open_folder(path)
+            checkpoint.check()
+            tokenizer = read_folder_tokenizer(path)
+        else:
+            file = opened.enter_context(GgufFile(path))
+            checkpoint, tokenizer = GgufCheckpoint(file), read_gguf_tokenizer(file)
+        config = checkpoint.config
+        if not is_paged(config):
+            raise UsageError(
+                f"{path.name} has recurrent layers ({config.architecture}), which tersely computes on the CPU alone.",
+                hint="Use --device cpu.",
+            )
+        _require_room(path, needed_bytes(config, chosen, dtype), room_bytes)
+        weights = checkpoint.weights()
+        if transform is not None:
+            weights = ((name, transform(name, weight.float())) for name, weight in weights)
+        reference = fill_on_device(config, weights, device=device, dtype=dtype, quantize=chosen, progress=progress)
+        loaded = LoadedOnDevice(
+            reference=reference, config=config, parameters=checkpoint.parameters, quantization=chosen
+        )
+        return loaded, tokenizer
 
 
 def is_packable(file: GgufFile) -> bool:

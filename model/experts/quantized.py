@@ -10,12 +10,25 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.experts.weights import ExpertWeights, Stack
 
 EIGHT_BITS = {"int8": torch.int8, "fp8": torch.float8_e4m3fn}
 _LARGEST = {torch.int8: 127.0, torch.float8_e4m3fn: 448.0}
+
+
+class QuantizedStack(nn.Module):
+    """A stack in eight bits, in the place of a mixture's parameter: it moves with the model from device to device."""
+
+    def __init__(self, stack: Stack) -> None:
+        super().__init__()
+        assert stack.scale is not None
+        self.weight = nn.Buffer(stack.weight)
+        self.scale = nn.Buffer(stack.scale)
+
+    def with_bias(self, bias: Tensor | None) -> Stack:
+        return Stack(weight=self.weight, scale=self.scale, bias=bias)
 
 
 def quantize_experts(weights: ExpertWeights, name: str, *, group: int | None = None) -> ExpertWeights:

@@ -1,4 +1,4 @@
-"""A mixture of experts, slow and obvious: each expert computes the tokens that chose it, one expert after another.
+"""A mixture of experts: a router, the experts that it chooses (`model.experts`), and one shared by all tokens.
 
 Legend: N tokens, D hidden, X experts, K chosen for each token, I intermediate.
 """
@@ -11,6 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from model.config import MlpConfig, RouterConfig
+from model.experts.compute import compute_experts
+from model.experts.quantized import QuantizedStack
+from model.experts.weights import ExpertWeights, Stack
 from model.layers.mlp import Mlp, combine
 from model.layers.packed import PackedStack
 
@@ -49,7 +52,7 @@ class Mixture(nn.Module):
     """Routed experts, and one shared by all tokens where there is one.
 
     Expert weights lie stacked: `gate_proj`, `up_proj` [X, I, D], `down_proj` [X, D, I], biases `gate_bias`, `up_bias`
-    [X, I] and `down_bias` [X, D]. In place of each stack there may be a packed one.
+    [X, I] and `down_bias` [X, D]. In place of the stacks there may be packed ones, for CPU kernels or for a GPU's.
     """
 
     def __init__(self, hidden: int, config: MlpConfig) -> None:
@@ -74,23 +77,42 @@ class Mixture(nn.Module):
         """[..., D] to [..., D]."""
         rows = x.reshape(-1, x.shape[-1])  # [N, D]
         weights, chosen = self.router(rows)
-        total = torch.zeros_like(rows)
-        for expert in chosen.unique().tolist():
-            tokens, rank = (chosen == expert).nonzero(as_tuple=True)
-            share = weights[tokens, rank, None].to(x.dtype)
-            total = total.index_add(0, tokens, self._expert(expert, rows[tokens]) * share)
+        stacks = self.stacks()
+        total = (
+            self._in_turn(rows, weights, chosen) if stacks is None else compute_experts(stacks, rows, weights, chosen)
+        )
         if self.shared is not None:
             served = self.shared(rows)
             total = total + (served if self.shared_gate is None else served * self.shared_gate(rows).sigmoid())
         return total.view_as(x)
+
+    def stacks(self) -> ExpertWeights | None:
+        """The experts as `model.experts` computes them; None where they are packed for CPU kernels."""
+        found: dict[str, Stack] = {}
+        for part in ("gate", "up", "down"):
+            stack: Tensor | PackedStack | QuantizedStack = getattr(self, f"{part}_proj")
+            if isinstance(stack, PackedStack):
+                return None
+            bias: Tensor | None = getattr(self, f"{part}_bias", None)
+            plain = Stack(weight=stack, bias=bias) if isinstance(stack, Tensor) else stack.with_bias(bias)
+            found[part] = plain
+        return ExpertWeights(gate=found["gate"], up=found["up"], down=found["down"], config=self.config)
+
+    def _in_turn(self, rows: Tensor, weights: Tensor, chosen: Tensor) -> Tensor:
+        total = torch.zeros_like(rows)
+        for expert in torch.unique(chosen).tolist():
+            tokens, rank = (chosen == expert).nonzero(as_tuple=True)
+            share = weights[tokens, rank, None].to(rows.dtype)
+            total = total.index_add(0, tokens, self._expert(expert, rows[tokens]) * share)
+        return total
 
     def _expert(self, expert: int, x: Tensor) -> Tensor:
         gate, up = self._project("gate", expert, x), self._project("up", expert, x)
         return self._project("down", expert, combine(self.config, gate, up))
 
     def _project(self, part: str, expert: int, x: Tensor) -> Tensor:
-        stack: Tensor | PackedStack = getattr(self, f"{part}_proj")
-        product = stack(expert, x) if isinstance(stack, PackedStack) else nn.functional.linear(x, stack[expert])
+        stack: PackedStack = getattr(self, f"{part}_proj")
+        product: Tensor = stack(expert, x)
         if not self.config.bias:
             return product
         bias: Tensor = getattr(self, f"{part}_bias")

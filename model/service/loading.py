@@ -82,6 +82,7 @@ def _load(options: EngineOptions, path: Path, progress: Callable[[float], None])
         threads=options.threads,
         adapter=options.adapter or (named.adapter_path if named else None),
         context_tokens=options.context_tokens,
+        device=options.device,
         name=options.model_name,
         progress=progress,
     )

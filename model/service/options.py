@@ -21,6 +21,7 @@ QUANTIZATIONS = ("auto", "none", "int8", "int4", "fp8", "fp8-block")
 EXIT_AFTER_UNLOADS = 3
 """An engine that was started on demand exits after this many times its `idle_unload_s` without a request."""
 
+_DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]+)?")
 _FAKE = re.compile(r"fake(?:@(?P<delay_s>[0-9.]+))?:(?P<text>.*)", re.DOTALL)
 
 
@@ -45,6 +46,8 @@ class EngineOptions:
     quantize: str = "auto"
     adapter: Path | None = None
     context_tokens: int | None = None
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda` or `cuda:N`."""
     upstream_token_file: Path | None = None
     """File with the bearer token of the server that `model` is the URL of."""
 
@@ -58,6 +61,7 @@ class EngineOptions:
             self.quantize,
             None if self.adapter is None else str(self.adapter.expanduser().absolute()),
             self.context_tokens,
+            self.device,
             None if self.upstream_token_file is None else str(self.upstream_token_file.expanduser().absolute()),
             tersely_version(),
         )
@@ -109,6 +113,8 @@ class EngineOptions:
             raise UsageError(f"There is no dtype {self.dtype!r}.", hint=f"Use one of {', '.join(DTYPES)}.")
         if self.quantize not in QUANTIZATIONS:
             raise UsageError(f"There is no quantization {self.quantize!r}.", hint=f"Use {', '.join(QUANTIZATIONS)}.")
+        if not _DEVICE.fullmatch(self.device):
+            raise UsageError(f"There is no device {self.device!r}.", hint="Use auto, cpu, cuda or cuda:N.")
         if self.is_hosted:
             parse_hosted(self.model)
         for name, value in (("threads", self.threads), ("context", self.context_tokens)):
@@ -163,6 +169,7 @@ _FLAGS = {
     "--quantize": "quantize",
     "--adapter": "adapter",
     "--context": "context_tokens",
+    "--device": "device",
     "--upstream-token-file": "upstream_token_file",
 }
 _TYPES: dict[str, type] = {
@@ -175,6 +182,7 @@ _TYPES: dict[str, type] = {
     "quantize": str,
     "adapter": Path,
     "context_tokens": int,
+    "device": str,
     "upstream_token_file": Path,
 }
 

@@ -32,6 +32,7 @@ def command(
         Path | None, typer.Option("--upstream-token-file", help="Bearer token for the server at --model URL.")
     ] = None,
     context: Annotated[int | None, typer.Option("--context", help="Longest context, in tokens.")] = None,
+    device: Annotated[str, typer.Option("--device", help="auto | cpu | cuda | cuda:N")] = "auto",
 ) -> None:
     """Serve a model in the foreground: on a Unix socket of this user, or with --port on TCP.
 
@@ -49,6 +50,7 @@ def command(
             quantize=quantize,
             adapter=adapter,
             context_tokens=context,
+            device=device,
             upstream_token_file=upstream_token_file,
         )
     )

@@ -21,6 +21,7 @@ from model.experts.grouped import (
     triton_grouped_experts,
 )
 from model.experts.in_turn import experts_in_turn
+from model.experts.projection import few_rows, many_rows
 from model.experts.quantized import quantize_experts
 from model.experts.reference import reference_experts
 from model.experts.weights import ExpertWeights, Stack
@@ -185,3 +186,14 @@ def test_gradients_flow_through_the_seam() -> None:
 def test_the_seam_on_this_device(name: str, device: torch.device) -> None:
     for count in (1, 8, 30):
         check(compute_experts, Case(), name, count, "spread", device)
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "int8", "fp8", "fp8 in groups"])
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_projection_is_a_single_expert(name: str, bias: bool, device: torch.device) -> None:
+    weights, dtype = Case(experts=1, bias=bias).make(name, device)
+    x, _ = tokens(3, Case(), dtype, device)
+    expected = x.float() @ weights.gate.matrix(0, torch.float32).T
+    expected = expected if weights.gate.bias is None else expected + weights.gate.bias[0].float()
+    assert_close(few_rows(weights.gate, x, shape=TileShape(rows=64, columns=64)), expected)
+    assert_close(many_rows(weights.gate, x), expected)

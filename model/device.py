@@ -1,0 +1,45 @@
+"""Which device computes, what it has room for, and in which type it multiplies. Imports torch."""
+
+from __future__ import annotations
+
+import psutil
+import torch
+
+from model.errors import UsageError
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto`: the first GPU that torch can use, else the CPU; `cpu`, `cuda` or `cuda:N`. Raises `UsageError`."""
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    kind, _, number = name.partition(":")
+    if name != "auto" and (kind != "cuda" or (number and not number.isdecimal())):
+        raise UsageError(f"There is no kind of device {name!r}.", hint="Use auto, cpu, cuda or cuda:N.")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if int(number or 0) >= count:
+        raise UsageError(
+            f"There is no device {name}: torch can use {count} GPUs here.",
+            hint="Use --device cpu, or install a CUDA build of torch and check that `nvidia-smi` shows the GPU.",
+        )
+    return torch.device("cuda", int(number or 0))
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that nobody uses."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)
+
+
+def device_dtype(device: torch.device, name: str) -> torch.dtype:
+    """What a GPU computes in: `auto` is bfloat16 where it has units for it (Ampere and later), else float16.
+
+    Raises `UsageError` for an unknown name.
+    """
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    if name == "auto":
+        modern = device.type != "cuda" or torch.cuda.get_device_capability(device) >= (8, 0)
+        return torch.bfloat16 if modern else torch.float16
+    if name not in known:
+        raise UsageError(f"There is no dtype {name!r}.", hint="Use auto, float32 or bfloat16.")
+    return known[name]

@@ -1,0 +1,89 @@
+"""Devices by name, and weights that go to one packed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from model.checkpoint.decoder import fill_decoder
+from model.checkpoint.huggingface import HuggingFaceCheckpoint
+from model.device import device_dtype, free_bytes, pick_device
+from model.errors import UsageError
+from model.experts.projection import QuantizedProjection
+from model.experts.quantized import QuantizedStack
+from model.on_device import check_format, fill_on_device, needed_bytes
+from tests.model.tiny_hf import CASES, VOCABULARY, write_hf
+
+CPU = torch.device("cpu")
+
+
+def test_devices_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pick_device("cpu") == CPU
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert pick_device("auto") == torch.device("cuda:0")
+    assert pick_device("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(UsageError, match="no device cuda:2: torch can use 2 GPUs"):
+        pick_device("cuda:2")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert pick_device("auto") == CPU
+
+
+@pytest.mark.parametrize("name", ["tpu", "cuda:x", "", "cuda:-1"])
+def test_unknown_devices_are_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="no kind of device") as caught:
+        pick_device(name)
+    assert caught.value.hint
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
+def test_a_machine_without_a_gpu_says_so() -> None:
+    with pytest.raises(UsageError, match="no device cuda: torch can use 0 GPUs") as caught:
+        pick_device("cuda")
+    assert "--device cpu" in caught.value.hint
+
+
+def test_types_of_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = torch.device("cuda:0")
+    for capability, dtype in (((7, 5), torch.float16), ((9, 0), torch.bfloat16)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _, capability=capability: capability)
+        assert device_dtype(cuda, "auto") is dtype
+    assert device_dtype(cuda, "float32") is torch.float32
+    with pytest.raises(UsageError, match="no dtype 'int3'"):
+        device_dtype(cuda, "int3")
+    assert free_bytes(CPU) > 0
+
+
+def test_formats_of_a_gpu() -> None:
+    assert check_format("auto") == "none"
+    assert check_format("fp8") == "fp8"
+    with pytest.raises(UsageError, match="int4 is a format for the CPU's kernels") as caught:
+        check_format("int4")
+    assert "fp8-block" in caught.value.hint
+
+
+@pytest.mark.parametrize("case", ["mixtral", "deepseek-v2", "gpt-oss", "llama-2"])
+@pytest.mark.parametrize("quantize", ["none", "int8", "fp8"])
+def test_packed_weights_stay_close(case: str, quantize: str, tmp_path: Path) -> None:
+    """Logits move by little in half of the rows at least; in others a router chooses another expert, whose weights,
+    being random, agree with nobody's. The bound is relative to the largest logit."""
+    checkpoint = HuggingFaceCheckpoint(write_hf(tmp_path / "m", CASES[case]))
+    plain = fill_decoder(checkpoint.config, checkpoint.weights())
+    found = fill_on_device(checkpoint.config, checkpoint.weights(), device=CPU, dtype=torch.float32, quantize=quantize)
+    ids = torch.randint(0, VOCABULARY, (1, 20), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        wanted, logits = plain.head(plain(ids)), found.head(found(ids))
+    bound = {"none": 1e-5, "int8": 0.03, "fp8": 0.25}[quantize]
+    assert (logits - wanted).abs().amax(-1).median() < bound * wanted.abs().max()
+    kinds = {type(module) for module in found.modules()}
+    assert (QuantizedProjection in kinds) == (quantize != "none")
+    assert (QuantizedStack in kinds) == (quantize != "none" and case != "llama-2")
+
+
+def test_what_a_format_takes(tmp_path: Path) -> None:
+    checkpoint = HuggingFaceCheckpoint(write_hf(tmp_path / "m", CASES["mixtral"]))
+    plain = needed_bytes(checkpoint.config, "none", torch.bfloat16)
+    assert plain == 2 * checkpoint.parameters
+    assert plain / 2 < needed_bytes(checkpoint.config, "fp8", torch.bfloat16) < 0.75 * plain
