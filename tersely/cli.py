@@ -14,7 +14,7 @@ import typer
 
 from model.errors import InternalError, TerselyError
 from tersely import __version__
-from tersely.commands import complete, demo, doctor, engine, lsp, models, page, refactor, stop, train
+from tersely.commands import complete, demo, doctor, engine, lsp, models, page, refactor, rule, stop, train
 from tersely.commands.output import fail
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ app.command("refactor")(refactor.command)
 app.command("train")(train.command)
 app.command("corpus")(train.corpus_command)
 app.add_typer(models.app, name="model")
+app.add_typer(rule.app, name="rule")
 
 
 def _print_version(wanted: bool) -> None:

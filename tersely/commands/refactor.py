@@ -133,7 +133,7 @@ class _Run:
 
                 reports = await run_batch(session, batch, journal=journal, resume=self._resume, told=told)
             if journal is None and not self._json:
-                _print_diff(session.overlay.diff())
+                print_diff(session.overlay.diff())
         if self._branch and journal is not None:
             commit(root, reports, self._wish or "Refactor")
         self._sum_up(reports)
@@ -174,7 +174,7 @@ class _Run:
                 json_module.dumps(report.as_json() | ({"diff": shown} if shown else {}), ensure_ascii=False), flush=True
             )
             return
-        _print_diff(shown)
+        print_diff(shown)
         if report.status != "changed":
             stderr.print(Text(f"{report.unit}: {report.status}: {report.reason}", style="yellow"))
         for note in report.notes:
@@ -241,7 +241,8 @@ def _undo(paths: Sequence[str]) -> None:
         stderr.print(Text(f"Took back {run.label}: {', '.join(run.paths)}"))
 
 
-def _print_diff(text: str) -> None:
+def print_diff(text: str) -> None:
+    """A unified diff in colours, where they can be seen."""
     for line in text.splitlines():
         style = "bold" if line.startswith(("+++", "---")) else ""
         style = style or {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "")

@@ -17,7 +17,7 @@ from completion.refactor.outcome import Outcome
 from completion.refactor.overlay import Overlay
 from model.errors import RefusedError, UsageError
 
-_NAMES = {
+LANGUAGE_NAMES = {
     "python": "python", "javascript": "javascript", "typescript": "typescript", "typescriptreact": "tsx", "go": "go",
     "rust": "rust", "java": "java", "kotlin": "kotlin", "scala": "scala", "swift": "swift", "c": "c", "cpp": "cpp",
     "csharp": "csharp", "php": "php", "ruby": "ruby", "lua": "lua", "elixir": "elixir", "haskell": "haskell",
@@ -43,7 +43,7 @@ def rewrite(call: Rewrite, overlay: Overlay) -> Outcome:
     mark = overlay.mark()
     count = 0
     for path in overlay.paths(under=under):
-        name = _NAMES.get(detect(path=path).id)
+        name = LANGUAGE_NAMES.get(detect(path=path).id)
         if name is not None:
             count += _apply(
                 overlay, path, name, {"rule": {"pattern": pattern_for(name, call.pattern)}}, call.replacement
@@ -56,7 +56,7 @@ def carry_out_rule(rule: Rule, overlay: Overlay, *, under: str = "") -> Outcome:
     mark = overlay.mark()
     count = 0
     for path in overlay.paths(under=under):
-        if _NAMES.get(detect(path=path).id) == rule.language:
+        if LANGUAGE_NAMES.get(detect(path=path).id) == rule.language:
             count += _apply(overlay, path, rule.language, rule.config, rule.fix)
     return _outcome(overlay, overlay.changed_since(mark), count, what="rule")
 
@@ -74,8 +74,10 @@ def load_rule(file: Path) -> Rule:
     language = {"ts": "typescript", "js": "javascript", "py": "python", "rs": "rust", "golang": "go"}.get(
         str(data.get("language", "")).lower(), str(data.get("language", "")).lower()
     )
-    if language not in _NAMES.values():
-        raise UsageError(f"{file} is for {language or 'no language'}.", hint=f"Known: {', '.join(_NAMES.values())}.")
+    if language not in LANGUAGE_NAMES.values():
+        raise UsageError(
+            f"{file} is for {language or 'no language'}.", hint=f"Known: {', '.join(LANGUAGE_NAMES.values())}."
+        )
     config = {key: data[key] for key in ("rule", "constraints", "utils") if key in data}
     return Rule(id=str(data.get("id") or file.stem), language=language, fix=data["fix"], config=config)
 
