@@ -1,6 +1,7 @@
 // The connection to the engine's figures: asks, listens, and asks again when it was lost. Knows no page.
 
-const EVENTS = "/stats/events";
+// Relative, so that the page also works behind a proxy that puts it below a path of its own.
+const EVENTS = "stats/events";
 const FIRST_WAIT_MS = 1_000;
 const LONGEST_WAIT_MS = 10_000;
 const TOKEN = "tersely-token";

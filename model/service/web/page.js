@@ -1,9 +1,9 @@
 // The page: takes figures from the feed, and puts them into words, plots and tables.
 
-import { Feed } from "/page/feed.js";
-import { Plot } from "/page/plot.js";
-import { Table } from "/page/table.js";
-import * as words from "/page/words.js";
+import { Feed } from "./feed.js";
+import { Plot } from "./plot.js";
+import { Table } from "./table.js";
+import * as words from "./words.js";
 
 const KEPT = 240;
 const DRAWN = 60;

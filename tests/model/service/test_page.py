@@ -55,14 +55,14 @@ async def test_the_page_and_all_that_it_names():
     async with client_of(FakeEngine(TEXT)) as client:
         index = await client.get("/")
         assert index.headers["content-type"] == "text/html; charset=utf-8"
-        named = set(re.findall(r'(?:src|href)="(/page/[^"]+)"', index.text))
+        named = set(re.findall(r'(?:src|href)="(page/[^"]+)"', index.text))
         script = (await client.get("/page/page.js")).text
-        named |= set(re.findall(r'from "(/page/[^"]+)"', script))
+        named |= {f"page/{name}" for name in re.findall(r'from "\./([^"]+)"', script)}
         assert named == {
-            f"/page/{path.relative_to(WEB)}" for path in OWN_FILES if path.suffix in (".js", ".css", ".svg")
+            f"page/{path.relative_to(WEB)}" for path in OWN_FILES if path.suffix in (".js", ".css", ".svg")
         }
         for path in named:
-            answer = await client.get(path)
+            answer = await client.get(f"/{path}")
             assert answer.is_success, path
             assert "default-src 'none'" in answer.headers["content-security-policy"]
             assert answer.headers["x-content-type-options"] == "nosniff"
