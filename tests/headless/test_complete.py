@@ -18,7 +18,16 @@ async def test_json_has_the_documented_keys() -> None:
     assert answer["text"] == "2"
     assert answer["range"] == {"start": {"line": 2, "column": 5}, "end": {"line": 2, "column": 5}}
     assert answer["tokens"].keys() == {"prompt", "reused", "generated"}
-    assert answer["timings_ms"].keys() == {"context", "prompt", "queue", "prefill", "decode", "total"}
+    assert answer["timings_ms"].keys() == {
+        "context",
+        "prompt",
+        "guard",
+        "polish",
+        "queue",
+        "prefill",
+        "decode",
+        "total",
+    }
 
 
 async def test_explain_says_what_went_in_and_what_was_done() -> None:
@@ -29,6 +38,10 @@ async def test_explain_says_what_went_in_and_what_was_done() -> None:
     assert explained["prompt"] == "a = 1\nb = "
     assert explained["generated"].startswith("2")
     assert explained["filters"]
+    assert explained["context"][0].keys() >= {"tokens", "cached"}
+    assert explained["vetoes"] == []
+    assert explained["candidates"] == [{"text": "2", "confidence": answer["confidence"]}]
+    assert explained["signals"]["tokens"] > 0
 
 
 async def test_an_empty_answer_is_an_answer() -> None:
