@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from model.api import FinishReason, Prompt, SamplingParams, Usage
+from model.api import EngineTimings, FinishReason, Priority, Prompt, SamplingParams, Usage
+
+if TYPE_CHECKING:
+    from model.tool_formats import ToolFormat
 
 
 class Role(StrEnum):
@@ -34,12 +37,13 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One turn. An assistant's may hold calls; a tool's answers the call of `call_id`."""
+    """One turn. An assistant's may hold calls; a tool's answers the call of `call_id`, to the tool `name`."""
 
     role: Role
     text: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     call_id: str | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,24 +65,36 @@ class ToolChoice(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest:
-    """One answer in a conversation. With `json` the answer is one JSON value."""
+    """One answer in a conversation. With `json` the answer is one JSON object.
+
+    `sampling.grammar` says more closely what an answer without calls must be; hosted models know JSON schemas only.
+    """
 
     messages: tuple[Message, ...]
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = ToolChoice.AUTO
+    tool_name: str | None = None
+    """With `REQUIRED`: the one tool that must be called."""
+    parallel: bool = True
+    """May several tools be called in one answer?"""
     json: bool = False
     sampling: SamplingParams = field(default_factory=SamplingParams)
+    priority: Priority = Priority.INTERACTIVE
     request_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatChunk:
-    """One step of an answer. The last, and only it, has `finish_reason`, `usage` and all `tool_calls`."""
+    """One step of an answer. The last, and only it, has `finish_reason` and `usage`.
+
+    Each call comes once, whole, as soon as it is known; hosted models' calls come with the last.
+    """
 
     text: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
+    timings: EngineTimings | None = None
 
 
 @runtime_checkable
@@ -97,6 +113,10 @@ class Chatting(Protocol):
 class Templating(Protocol):
     """An engine that turns conversations into prompts, as its model was trained on them."""
 
-    async def chat_prompt(self, messages: tuple[Message, ...]) -> Prompt:
+    async def chat_prompt(self, messages: tuple[Message, ...], tools: tuple[Tool, ...] = ()) -> Prompt:
         """The prompt whose continuation is the answer. Raises `RequestError` for a model without a template."""
+        ...
+
+    async def tool_format(self) -> ToolFormat:
+        """How the model writes calls."""
         ...

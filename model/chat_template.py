@@ -13,8 +13,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from model.api import Segment
-from model.chat import Message
+from model.chat import Message, Tool
+from model.chat_json import message_json, tool_json
 from model.errors import RequestError
+from model.tools_in_words import spelled_out
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -36,22 +38,41 @@ class ChatTemplate:
         self._control = re.compile("|".join(map(re.escape, ordered)) or r"(?!)")
         self._compiled: Template | None = None
 
-    def render(self, messages: Sequence[Message]) -> tuple[Segment, ...]:
+    @property
+    def source(self) -> str:
+        """The template as it came."""
+        return self._source
+
+    @property
+    def knows_tools(self) -> bool:
+        """Does the template have a place for tools?"""
+        return "tools" in self._source
+
+    def render(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> tuple[Segment, ...]:
         """The prompt whose continuation is the next answer. Raises `RequestError` for what the template refuses."""
         from jinja2 import TemplateError
 
-        mark = self._mark(messages)
-        turns = [{"role": one.role.value, "content": self._broken_up(one.text, mark)} for one in messages]
+        if (tools or _has_calls(messages)) and not self.knows_tools:
+            messages, tools = spelled_out(messages, tools), ()
+        mark = self._mark(messages, tools)
+        functions = [self._defused(tool_json(tool), mark) for tool in tools] or None
         try:
-            text = self._template().render(
-                messages=turns, tools=None, documents=None, add_generation_prompt=True, **self._names
-            )
+            try:
+                text = self._rendered(messages, functions, mark, parsed=True)
+            except TypeError:  # DeepSeek's templates join arguments as text, others want them as data
+                text = self._rendered(messages, functions, mark, parsed=False)
         except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise RequestError(
                 f"The model's chat template refuses this conversation: {error}.",
                 hint="Most want an optional system message first, then user and assistant in turns.",
             ) from error
         return self._segments(text, mark)
+
+    def _rendered(self, messages: Sequence[Message], tools: list[Any] | None, mark: str, *, parsed: bool) -> str:
+        turns = [self._defused(message_json(one, parsed=parsed), mark) for one in messages]
+        return self._template().render(
+            messages=turns, tools=tools, documents=None, add_generation_prompt=True, **self._names
+        )
 
     def _template(self) -> Template:
         if self._compiled is None:
@@ -67,10 +88,21 @@ class ChatTemplate:
             self._compiled = environment.from_string(self._source)
         return self._compiled
 
-    def _mark(self, messages: Sequence[Message]) -> str:
-        texts = [self._source, *(message.text for message in messages)]
+    def _mark(self, messages: Sequence[Message], tools: Sequence[Tool]) -> str:
+        texts = [self._source, *(_tojson(message_json(one, parsed=False)) for one in messages)]
+        texts += [_tojson(tool_json(tool)) for tool in tools]
         found = (chr(code) for code in _PRIVATE)
         return next(character for character in found if not any(character in text for text in texts))
+
+    def _defused(self, value: Any, mark: str) -> Any:
+        """The same with every text in it broken up, the names of fields included."""
+        if isinstance(value, str):
+            return self._broken_up(value, mark)
+        if isinstance(value, list):
+            return [self._defused(one, mark) for one in value]
+        if isinstance(value, dict):
+            return {self._broken_up(str(key), mark): self._defused(one, mark) for key, one in value.items()}
+        return value
 
     def _broken_up(self, text: str, mark: str) -> str:
         return self._control.sub(lambda match: match[0][0] + mark + match[0][1:], text)
@@ -83,6 +115,10 @@ class ChatTemplate:
             start = match.end()
         parts.append(Segment(text[start:].replace(mark, "")))
         return tuple(part for part in parts if part.text)
+
+
+def _has_calls(messages: Sequence[Message]) -> bool:
+    return any(message.tool_calls or message.call_id is not None for message in messages)
 
 
 def _tojson(value: Any, indent: int | None = None) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 from typing import Self
 
@@ -16,10 +16,11 @@ import torch
 from model import memory
 from model.api import Chunk, GenerateRequest, Measures, ModelInfo, Prompt
 from model.cached_decoder import Loaded
-from model.chat import Message
+from model.chat import ChatChunk, ChatRequest, Message, Tool
 from model.chat_template import ChatTemplate
 from model.checkpoint.chat import read_chat_template
 from model.constraint import Constraint, Constraints
+from model.conversation import converse
 from model.device import device_dtype, pick_device
 from model.errors import EngineError, EngineUnavailableError, RequestError, UsageError
 from model.fim import FORMATS, detect
@@ -34,6 +35,8 @@ from model.scheduler import Scheduler
 from model.sequence import Sequence
 from model.threads import free_cores
 from model.tokenizer import Tokenizer
+from model.tool_formats import ToolFormat
+from model.tool_formats import detect as detect_tools
 from model.train.adapter import load_adapter
 
 _MOST_CACHE_BYTES = 2 << 30
@@ -43,7 +46,7 @@ logger = logging.getLogger(__name__)
 
 
 class LocalEngine:
-    """`Engine`, `Tokenizing` and `Templating` over a loaded model. Use `load`; close with `aclose`.
+    """`Engine`, `Tokenizing`, `Templating` and `Chatting` over a loaded model. Use `load`; close with `aclose`.
 
     All computing happens in one thread, whose step is `schedule → run → postprocess`. Any event loop may ask.
     With `drafts`, greedy text comes several tokens at a time where it repeats what stands before it; the tokens are
@@ -169,13 +172,27 @@ class LocalEngine:
     async def tokenize(self, texts: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
         return await asyncio.to_thread(lambda: tuple(tuple(self._tokenizer.encode(text)) for text in texts))
 
-    async def chat_prompt(self, messages: tuple[Message, ...]) -> Prompt:
+    async def chat_prompt(self, messages: tuple[Message, ...], tools: tuple[Tool, ...] = ()) -> Prompt:
         """A conversation as the model was trained to see it. Raises `RequestError` without a template."""
+        return (await self._chat_template()).render(messages, tools)
+
+    async def tool_format(self) -> ToolFormat:
+        """How the model writes calls. Raises `RequestError` without a template."""
+        template = await self._chat_template()
+        if not template.knows_tools:
+            return detect_tools(())  # it is told of them in words
+        return detect_tools(self._tokenizer.control_names, template.source)
+
+    def chat(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
+        """Answer a conversation, with tools."""
+        return converse(self, request)
+
+    async def _chat_template(self) -> ChatTemplate:
         if self._template is None:
             if self._read_template is None:
                 raise RequestError("This model has no chat template.", hint="Use /v1/completions.")
             self._template = await asyncio.to_thread(self._read_template)
-        return self._template.render(messages)
+        return self._template
 
     async def generate(self, request: GenerateRequest) -> AsyncIterator[Chunk]:
         prompt = await asyncio.to_thread(self._tokenizer.encode_prompt, request.prompt)

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from model import fim, wire
+from model import chat_wire, fim, wire
 from model.api import Chunk, EngineTimings, Feedback, FinishReason, GenerateRequest, ModelInfo, Usage
+from model.chat import ChatChunk, ChatRequest
 from model.errors import EngineUnavailableError, EngineUnreachableError, RequestError, UsageError
 from model.service.address import is_loopback
 from model.sse import EventDecoder
@@ -29,10 +30,11 @@ CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 120.0
 _BYTES_PER_TOKEN = 3.5
 _LOCAL_URL = "http://localhost"
+_NO_COUNTS = Usage(prompt_tokens=0, cached_tokens=0, completion_tokens=0)
 
 
 class HttpEngine:
-    """`Engine` over HTTP.
+    """`Engine` and `Chatting` over HTTP.
 
     `url` is the server's base, with or without `/v1`; with `socket_path` the connection is a Unix socket. `model`
     picks one where several are served, `fim_family` tells what a server without `/tokenize` cannot be asked.
@@ -80,6 +82,29 @@ class HttpEngine:
         ):
             async for chunk in chunks:
                 yield chunk
+
+    async def chat(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
+        """Answer a conversation by the server's own template, with tools where it has them."""
+        served = await self._served()
+        body = chat_wire.request_json(request, served.info, native=served.native)
+        calls = chat_wire.CallPieces()
+        last = ChatChunk()
+        async with contextlib.aclosing(self._events("/v1/chat/completions", body)) as events:
+            async for event in events:
+                if event is None:
+                    break
+                chunk = chat_wire.chunk_of(event, calls)
+                last = replace(
+                    chunk,
+                    finish_reason=chunk.finish_reason or last.finish_reason,
+                    usage=chunk.usage or last.usage,
+                    timings=chunk.timings or last.timings,
+                )
+                if chunk.text:
+                    yield ChatChunk(text=chunk.text)
+        if last.finish_reason is None:
+            raise self._broke_off()
+        yield replace(last, text="", tool_calls=calls.calls(), usage=last.usage or _NO_COUNTS)
 
     async def count_tokens(self, texts: tuple[str, ...]) -> tuple[int, ...]:
         """Token counts; estimated from the length where the server has no `/tokenize`."""
@@ -207,6 +232,11 @@ class HttpEngine:
         if event.get("error"):
             raise wire.stream_error(event["error"], where=self.where)
         return event
+
+    def _broke_off(self) -> EngineUnavailableError:
+        return EngineUnavailableError(
+            f"The answer of {self.where} broke off.", hint="Try again; the engine may have been stopped."
+        )
 
     def _no_engine(self, path: str) -> EngineUnavailableError:
         return EngineUnavailableError(

@@ -114,7 +114,7 @@ def request_json(request: GenerateRequest, info: ModelInfo, *, native: bool) -> 
     if sampling.control_text:
         body["skip_special_tokens"] = False
     if sampling.grammar is not None:
-        body |= _grammar(sampling.grammar, native=native)
+        body |= grammar_json(sampling.grammar, native=native)
     if not native:
         return body | {"prompt": as_text(request.prompt, fim_family=info.fim_family)}
     body["stream_options"]["continuous_usage_stats"] = True
@@ -122,7 +122,7 @@ def request_json(request: GenerateRequest, info: ModelInfo, *, native: bool) -> 
     return body | _native_prompt(request.prompt)
 
 
-def _grammar(grammar: Grammar, *, native: bool) -> dict[str, Any]:
+def grammar_json(grammar: Grammar, *, native: bool) -> dict[str, Any]:
     """As our own server takes it, or as vLLM does; others know no such thing, and whoever asks must check."""
     if native:
         return {"grammar": asdict(grammar) | {"kind": grammar.kind.value}}

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from model import wire
 from model.api import FinishReason, TokenLogprob, Usage
-from model.chat import ToolCall
 from model.errors import EngineUnavailableError
 
 Json = Mapping[str, Any]
@@ -20,7 +18,7 @@ _FAILED = frozenset({"error", "insufficient_system_resource"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delta:
-    """One event: what it adds. `calls` are pieces of tool calls, see `CallPieces`."""
+    """One event: what it adds. `calls` are pieces of tool calls, see `model.chat_wire.CallPieces`."""
 
     text: str = ""
     calls: tuple[Json, ...] = ()
@@ -65,25 +63,3 @@ def _usage(usage: Json) -> Usage:
         cached_tokens=details.get("cached_tokens") or usage.get("prompt_cache_hit_tokens") or 0,
         completion_tokens=usage.get("completion_tokens") or 0,
     )
-
-
-@dataclass(slots=True)
-class CallPieces:
-    """Tool calls as they grow: OpenAI's in pieces by index, Mistral's whole."""
-
-    _grown: dict[int, list[str]] = field(default_factory=dict)
-
-    def add(self, pieces: tuple[Json, ...]) -> None:
-        """Take what one event adds."""
-        for place, piece in enumerate(pieces):
-            index = piece.get("index")
-            grown = self._grown.setdefault(place if index is None else index, ["", "", ""])
-            function = piece.get("function") or {}
-            grown[0] = piece.get("id") or grown[0]
-            grown[1] += function.get("name") or ""
-            arguments = function.get("arguments") or ""
-            grown[2] += arguments if isinstance(arguments, str) else json.dumps(arguments)
-
-    def calls(self) -> tuple[ToolCall, ...]:
-        """All calls, in order."""
-        return tuple(ToolCall(*self._grown[index]) for index in sorted(self._grown))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from model.api import SamplingParams
+from model.api import GrammarKind, SamplingParams
 from model.chat import ChatRequest, Message, Role, ToolChoice
+from model.chat_json import message_json, tool_json
+from model.errors import RequestError
 from model.hosted.address import HostedModel
 from model.hosted.hole import Hole, with_files
 
@@ -32,26 +35,20 @@ def chat_body(model: HostedModel, request: ChatRequest) -> Json:
     provider = model.provider
     messages = request.messages
     body = _common(model, request.sampling) | {provider.limit_field: request.sampling.max_tokens}
-    if request.json:
+    schema = _schema(request)
+    if schema is not None:
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
+    elif request.json:
         body["response_format"] = {"type": "json_object"}
         if not any("json" in message.text.lower() for message in messages):
             # Without the word in the conversation, servers refuse JSON mode, or send blanks without end.
             messages = (Message(role=Role.SYSTEM, text="Answer with one JSON object."), *messages)
-    body["messages"] = [_message(message) for message in messages]
+    body["messages"] = [message_json(message, parsed=False) for message in messages]
     if request.tools:
-        body["tools"] = [
-            {
-                "type": "function",
-                "function": {
-                    "name": tool.name,
-                    "description": tool.description,
-                    "parameters": dict(tool.parameters),
-                },
-            }
-            for tool in request.tools
-        ]
-        required = request.tool_choice is ToolChoice.REQUIRED
-        body["tool_choice"] = provider.required_tool if required else request.tool_choice.value
+        body["tools"] = [tool_json(tool) for tool in request.tools]
+        body["tool_choice"] = _choice(request, provider.required_tool)
+        if not request.parallel:
+            body["parallel_tool_calls"] = False
     return body
 
 
@@ -70,13 +67,17 @@ def _common(model: HostedModel, sampling: SamplingParams) -> Json:
     return body
 
 
-def _message(message: Message) -> Json:
-    body: Json = {"role": message.role.value, "content": message.text}
-    if message.tool_calls:
-        body["tool_calls"] = [
-            {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-            for call in message.tool_calls
-        ]
-    if message.call_id is not None:
-        body["tool_call_id"] = message.call_id
-    return body
+def _choice(request: ChatRequest, required_tool: str) -> str | Json:
+    if request.tool_name is not None:
+        return {"type": "function", "function": {"name": request.tool_name}}
+    return required_tool if request.tool_choice is ToolChoice.REQUIRED else request.tool_choice.value
+
+
+def _schema(request: ChatRequest) -> Json | None:
+    """A JSON schema as structured outputs name it. Raises `RequestError` for grammars, which no provider takes."""
+    grammar = request.sampling.grammar
+    if grammar is None:
+        return None
+    if grammar.kind is not GrammarKind.JSON_SCHEMA:
+        raise RequestError("Hosted models follow JSON schemas only.", hint="Send a JSON schema, or use a local model.")
+    return {"name": "answer", "schema": json.loads(grammar.text), "strict": not grammar.lenient}

@@ -15,11 +15,12 @@ from typing import Any, Self
 
 from model.api import Chunk, EngineTimings, FinishReason, GenerateRequest, ModelInfo, Usage
 from model.chat import ChatChunk, ChatRequest
+from model.chat_wire import CallPieces
 from model.errors import EngineUnavailableError, RequestError
 from model.hosted import hole as holes
 from model.hosted.accounting import Ledger, ledger_path, prices_path, read_prices
 from model.hosted.address import HostedModel, parse_hosted
-from model.hosted.answer import CallPieces, Delta, delta_of
+from model.hosted.answer import Delta, delta_of
 from model.hosted.body import chat_body, completion_body
 from model.hosted.client import HostedClient
 from model.hosted.fences import FenceStripper

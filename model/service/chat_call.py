@@ -5,23 +5,28 @@ Knows no HTTP and no template. Source: OpenAI's API reference, "Create chat comp
 
 from __future__ import annotations
 
-import time
-import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, replace
+from typing import Any
 
 from model import fim
-from model.api import Chunk, GenerateRequest, SamplingParams
-from model.chat import Message, Role
+from model.api import GenerateRequest, Priority, SamplingParams
+from model.chat import ChatRequest, Message, Role, Tool, ToolCall, ToolChoice
+from model.chat_json import assistant_calls
 from model.service.fields import Fields
-from model.service.reply import Json, merged, timings_json, usage_json
-from model.service.request import read_stops, refuse_unsupported
+from model.service.grammar_fields import read_grammar
+from model.service.request import read_priority, read_stops, refuse_unsupported
 
 DEFAULT_TOKENS = 1024
 """The longest answer where the client sets no limit."""
 _MAX_SEED = 2**63 - 1
 _NONE: tuple[str, ...] = ()
 _NO_MESSAGES: tuple[Message, ...] = ()
+_NO_TOOLS: tuple[Tool, ...] = ()
+_MODEL_CHOOSES: tuple[ToolChoice, str | None] = (ToolChoice.AUTO, None)
+_MAX_TOOLS = 128
+_NAME = re.compile(r"[a-zA-Z0-9_.-]{1,128}")
+_CHOICES = {choice.value: choice for choice in ToolChoice} | {"any": ToolChoice.REQUIRED}
 _ROLES = {role.value: role for role in Role} | {"developer": Role.SYSTEM}
 
 
@@ -29,8 +34,7 @@ _ROLES = {role.value: role for role in Role} | {"developer": Role.SYSTEM}
 class ChatCall:
     """What a client asked for."""
 
-    messages: tuple[Message, ...]
-    sampling: SamplingParams
+    request: ChatRequest
     model: str | None
     stream: bool
     include_usage: bool
@@ -42,18 +46,24 @@ def parse_chat(body: object) -> ChatCall:
     messages = fields.parsed("messages", _messages, default=_NO_MESSAGES)
     if fields.raw("messages") is None:
         fields.complain("messages", "is missing")
-    if fields.raw("tools") or fields.raw("functions"):
-        fields.complain("tools", "is not supported here: this engine's models get tools from tersely's own refactoring")
+    if fields.raw("functions") or fields.raw("function_call"):
+        fields.complain("functions", "is the older way: send `tools` and `tool_choice`")
     if fields.raw("logprobs"):
         fields.complain("logprobs", "is not supported in conversations: use /v1/completions")
-    form = fields.raw("response_format")
-    if form is not None and form != {"type": "text"}:
-        fields.complain("response_format", "must be text")
     refuse_unsupported(fields)
     options = fields.raw("stream_options")
+    choice, name = fields.parsed("tool_choice", _tool_choice, default=_MODEL_CHOOSES)
+    sampling = _sampling(fields, temperature=1.0, seed_field="seed")
     call = ChatCall(
-        messages=messages,
-        sampling=_sampling(fields, temperature=1.0, seed_field="seed"),
+        request=ChatRequest(
+            messages=messages,
+            tools=fields.parsed("tools", _tools, default=_NO_TOOLS),
+            tool_choice=choice,
+            tool_name=name,
+            parallel=fields.raw("parallel_tool_calls") is not False,
+            sampling=replace(sampling, grammar=read_grammar(fields)),
+            priority=fields.parsed("priority", read_priority, default=Priority.INTERACTIVE),
+        ),
         model=fields.text("model"),
         stream=fields.flag("stream"),
         include_usage=isinstance(options, dict) and options.get("include_usage") is True,
@@ -72,9 +82,57 @@ def _message(item: object) -> Message:
     if not isinstance(item, dict) or item.get("role") not in _ROLES:
         raise ValueError(f"must hold objects with a `role` of {', '.join(_ROLES)}")
     role = _ROLES[item["role"]]
-    if role is Role.TOOL or item.get("tool_calls"):
-        raise ValueError("must hold no tool calls and no results of tools: they are not supported here")
-    return Message(role=role, text=_text(item.get("content")))
+    calls = _calls(item.get("tool_calls")) if role is Role.ASSISTANT else ()
+    content = item.get("content")
+    call_id = item.get("tool_call_id") if role is Role.TOOL else None
+    if role is Role.TOOL and not isinstance(call_id, str):
+        raise ValueError("must have a `tool_call_id` in each result of a tool")
+    name = item.get("name") if role is Role.TOOL else None
+    return Message(
+        role=role,
+        text="" if content is None and calls else _text(content),
+        tool_calls=calls,
+        call_id=call_id,
+        name=name if isinstance(name, str) else None,
+    )
+
+
+def _calls(value: object) -> tuple[ToolCall, ...]:
+    try:
+        return assistant_calls(value)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError("must have calls with an `id` and a `function` of `name` and `arguments`") from error
+
+
+def _tools(value: object) -> tuple[Tool, ...]:
+    if not isinstance(value, list) or len(value) > _MAX_TOOLS:
+        raise ValueError(f"must be a list of at most {_MAX_TOOLS} tools")
+    tools = tuple(_tool(item) for item in value)
+    if len({tool.name for tool in tools}) < len(tools):
+        raise ValueError("must have names that differ")
+    return tools
+
+
+def _tool(item: object) -> Tool:
+    function: Any = item.get("function") if isinstance(item, dict) and item.get("type") == "function" else None
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        raise ValueError('must hold objects of `type` "function", each with a `function` that has a `name`')
+    if not _NAME.fullmatch(function["name"]):
+        raise ValueError("must have names of letters, digits, _, - and dots")
+    parameters = function.get("parameters") or {"type": "object", "properties": {}}
+    if not isinstance(parameters, dict):
+        raise ValueError("must have `parameters` that are a JSON schema")
+    return Tool(name=function["name"], description=str(function.get("description") or ""), parameters=parameters)
+
+
+def _tool_choice(value: object) -> tuple[ToolChoice, str | None]:
+    if isinstance(value, str) and value in _CHOICES:
+        return _CHOICES[value], None
+    if isinstance(value, dict) and isinstance(value.get("function"), dict):
+        name = value["function"].get("name")
+        if isinstance(name, str):
+            return ToolChoice.REQUIRED, name
+    raise ValueError(f"must be {', '.join(_CHOICES)}, or an object that names a function")
 
 
 def _text(content: object) -> str:
@@ -134,57 +192,3 @@ def _sampling(fields: Fields, *, temperature: float, seed_field: str) -> Samplin
         seed=None if seed < 0 else seed,
         stop=fields.parsed("stop", read_stops, default=_NONE),
     )
-
-
-@dataclass(slots=True)
-class ChatReply:
-    """One answer in the shape of chat, whole or in chunks.
-
-    `include_usage`: the counts come in an event after the last choice (OpenAI); else with it (Mistral).
-    """
-
-    model: str
-    include_usage: bool = False
-    usage_with_last: bool = False
-    identity: str = field(default_factory=lambda: f"chatcmpl-{uuid.uuid4().hex}")
-    created: int = field(default_factory=lambda: int(time.time()))
-    end: bytes = b"data: [DONE]\n\n"
-    _begun: bool = False
-
-    def whole(self, chunks: Sequence[Chunk]) -> Json:
-        """The answer in one piece."""
-        chunk = merged(chunks)
-        message = {"role": "assistant", "content": chunk.text}
-        body = self._envelope("chat.completion", [_choice({"message": message}, chunk)])
-        return body | _counts(chunk)
-
-    def events(self, chunk: Chunk) -> list[Json]:
-        """What a chunk becomes in a stream: every event with a choice has `content`, for clients that read no less."""
-        delta: Json = {"content": chunk.text} if self._begun else {"role": "assistant", "content": chunk.text}
-        self._begun = True
-        last = chunk.finish_reason is not None
-        event = self._envelope("chat.completion.chunk", [_choice({"delta": delta}, chunk)])
-        if last and self.usage_with_last:
-            event |= _counts(chunk)
-        events = [event]
-        if last and self.include_usage:
-            events.append(self._envelope("chat.completion.chunk", []) | _counts(chunk))
-        return events
-
-    def _envelope(self, kind: str, choices: list[Json]) -> Json:
-        return {
-            "id": self.identity,
-            "object": kind,
-            "created": self.created,
-            "model": self.model,
-            "choices": choices,
-        }
-
-
-def _choice(said: Json, chunk: Chunk) -> Json:
-    return {"index": 0, **said, "logprobs": None, "finish_reason": chunk.finish_reason}
-
-
-def _counts(chunk: Chunk) -> Json:
-    counts: Json = {} if chunk.usage is None else {"usage": usage_json(chunk.usage)}
-    return counts if chunk.timings is None else counts | {"timings_ms": timings_json(chunk.timings)}

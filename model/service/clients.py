@@ -9,10 +9,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from model.api import Chunk, Engine, GenerateRequest, ModelInfo
-from model.chat import ChatRequest, Chatting, Templating
+from model.api import Chunk, Engine, ModelInfo
+from model.chat import ChatChunk, ChatRequest, Chatting, Templating
+from model.conversation import converse
 from model.errors import RequestError
-from model.service.chat_call import ChatCall, ChatReply, parse_chat, parse_fim
+from model.service.chat_call import parse_chat, parse_fim
+from model.service.chat_reply import ChatReply, as_chunk
 from model.service.generation import Generations
 from model.service.handler import answering, json_body
 from model.service.infill import InfillReply, parse_infill, within
@@ -47,15 +49,15 @@ class _Clients:
         )
 
     async def chat(self, request: Request) -> Response:
-        """OpenAI's "Create chat completion", without tools."""
+        """OpenAI's "Create chat completion", with tools."""
         call = parse_chat(await json_body(request))
 
         async def opening(engine: Engine, info: ModelInfo) -> AsyncIterator[Chunk]:
-            return await _conversation(engine, info, call)
+            return _conversation(engine, info, call.request)
 
         return await self._generations.answer(
             request,
-            self._generations.stream(call.model, opening, limit_tokens=call.sampling.max_tokens),
+            self._generations.stream(call.model, opening, limit_tokens=call.request.sampling.max_tokens),
             stream=call.stream,
             reply=lambda name: ChatReply(model=name, include_usage=call.include_usage),
         )
@@ -75,16 +77,15 @@ class _Clients:
         )
 
 
-async def _conversation(engine: Engine, info: ModelInfo, call: ChatCall) -> AsyncIterator[Chunk]:
+def _conversation(engine: Engine, info: ModelInfo, request: ChatRequest) -> AsyncIterator[Chunk]:
     if isinstance(engine, Chatting):
-        return _as_chunks(engine, ChatRequest(messages=call.messages, sampling=call.sampling))
+        return _as_chunks(engine.chat(request))
     if isinstance(engine, Templating):
-        prompt = await engine.chat_prompt(call.messages)
-        return engine.generate(GenerateRequest(prompt=prompt, sampling=call.sampling))
+        return _as_chunks(converse(engine, request))
     raise RequestError(f"{info.name} cannot converse.", hint="Use /v1/completions.")
 
 
-async def _as_chunks(engine: Chatting, request: ChatRequest) -> AsyncGenerator[Chunk, None]:
-    async with aclosing(engine.chat(request)) as chunks:
+async def _as_chunks(answer: AsyncGenerator[ChatChunk, None]) -> AsyncGenerator[Chunk, None]:
+    async with aclosing(answer) as chunks:
         async for chunk in chunks:
-            yield Chunk(text=chunk.text, finish_reason=chunk.finish_reason, usage=chunk.usage)
+            yield as_chunk(chunk)

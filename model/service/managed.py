@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from model.api import Chunk, Feedback, GenerateRequest, ModelInfo
+from model.chat import ChatChunk, ChatRequest
 from model.errors import EngineUnavailableError, EngineUnreachableError, TerselyError
 from model.remote import HttpEngine
 from model.service import launcher
@@ -93,10 +94,16 @@ class ManagedEngine:
             await self._remote.hear(feedback)
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
+        async with contextlib.aclosing(self._streamed(lambda remote: remote.generate(request))) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def _streamed(self, opening: Callable[[HttpEngine], AsyncGenerator[_T, None]]) -> AsyncGenerator[_T, None]:
+        """What a stream of the server's brings; opened anew once, where the first reached nobody."""
         for last_try in (False, True):
             remote = await self._ready()
             try:
-                async with contextlib.aclosing(remote.generate(request)) as chunks:
+                async with contextlib.aclosing(opening(remote)) as chunks:
                     async for chunk in chunks:
                         yield chunk
                 self._failures = 0
@@ -106,6 +113,12 @@ class ManagedEngine:
                 # It exited while nobody asked: the request reached nobody, so it can go to the next one.
                 if last_try or not isinstance(error, EngineUnreachableError):
                     raise
+
+    async def chat(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
+        """Answer a conversation; tried again as a generation is."""
+        async with contextlib.aclosing(self._streamed(lambda remote: remote.chat(request))) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     async def aclose(self) -> None:
         """Let go of the connection; the process goes on for others."""

@@ -78,7 +78,7 @@ def parse_completion(body: object) -> CompletionCall:
             grammar=read_grammar(fields),
             control_text=fields.raw("skip_special_tokens") is False,
         ),
-        priority=fields.parsed("priority", _priority, default=Priority.INTERACTIVE),
+        priority=fields.parsed("priority", read_priority, default=Priority.INTERACTIVE),
         model=fields.text("model"),
         stream=fields.flag("stream"),
         include_usage=stream_options.flag("include_usage"),
@@ -162,7 +162,8 @@ def _text_list(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _priority(value: object) -> Priority:
+def read_priority(value: object) -> Priority:
+    """ "interactive" or "batch", or ValueError."""
     if isinstance(value, str | int) and not isinstance(value, bool) and value in _PRIORITIES:
         return _PRIORITIES[value]
     raise ValueError('must be "interactive" or "batch"')

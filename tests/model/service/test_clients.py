@@ -13,10 +13,11 @@ import httpx
 import pytest
 
 from model.api import Chunk, FinishReason, GenerateRequest, ModelInfo, SamplingParams, Segment
-from model.chat import ChatChunk, ChatRequest, Message, Role
+from model.chat import ChatChunk, ChatRequest, Message, Role, Tool
 from model.fake import FakeEngine
 from model.service.app import create_app
 from model.service.host import ready_host
+from model.tool_formats import ToolFormat, detect
 from tests.model.service.serving import serve, until
 
 TEXT = "return left + right"
@@ -267,7 +268,10 @@ CONTINUE_FIM: dict[str, Any] = {
 class Talker(FakeEngine):
     """A fake whose prompts are conversations written down."""
 
-    async def chat_prompt(self, messages: tuple[Message, ...]) -> tuple[Segment, ...]:
+    async def tool_format(self) -> ToolFormat:
+        return detect(())
+
+    async def chat_prompt(self, messages: tuple[Message, ...], tools: tuple[Tool, ...] = ()) -> tuple[Segment, ...]:
         return tuple(Segment(f"{message.role}: {message.text}\n") for message in messages)
 
 
@@ -378,9 +382,9 @@ BAD_CHATS: dict[str, dict[str, Any]] = {
     "not empty": {"messages": []},
     "role": {"messages": [{"role": "robot", "content": "x"}]},
     "pictures": {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
-    "`tools` is not supported": {"tools": [{"type": "function", "function": {"name": "f"}}]},
-    "results of tools": {"messages": [{"role": "tool", "content": "x", "tool_call_id": "1"}]},
-    "response_format": {"response_format": {"type": "json_object"}},
+    "`functions` is the older way": {"functions": [{"name": "f"}]},
+    "result of a tool": {"messages": [{"role": "tool", "content": "x"}]},
+    "`response_format`": {"response_format": {"type": "xml"}},
     "logprobs": {"logprobs": True},
     "`n`": {"n": 2},
     "is not served": {"model": "other"},
