@@ -18,6 +18,7 @@ from completion.refactor.training.scene import Source
 from completion.refactor.training.wishes import DECLINES, Case
 from completion.refactor.training.write import Stage
 from completion.refactor.wish import View, Wish
+from model.errors import UsageError
 from model.fake import FakeEngine
 from model.train.adapter import Adapter, AdapterInfo
 from model.train.corpus import held_out_names, sources
@@ -120,6 +121,11 @@ def test_every_kind_of_wish_can_be_made_and_answered(book: Phrasebook, kind: str
             assert "{" not in case.wish.instruction
             assert accepts(answer_grammar(case.wish), write(case.calls)), (case.wish, case.calls)
     assert stage.case(3, kind=kind) == Stage([SOURCE, OTHER], book, seed=1).case(3, kind=kind)
+
+
+def test_files_without_anything_for_a_wish_are_told() -> None:
+    with pytest.raises(UsageError, match="nothing for a wish of kind edit"):
+        Stage([OTHER], HELD_OUT, seed=1).case(1, kind="edit")
 
 
 def case(kind: str, *calls: Rename | Decline) -> Case:

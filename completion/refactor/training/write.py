@@ -15,9 +15,11 @@ from completion.refactor.training.phrasebook import Phrasebook
 from completion.refactor.training.scene import FrozenNames, Names, Source, make_scene, outline_of
 from completion.refactor.training.wishes import Case, WishMaker, draw_kind
 from completion.refactor.wish import Symbol
+from model.errors import UsageError
 
 _SHARES = {"python": 0.72, "typescript": 0.2, "javascript": 0.08}
 _MOST_PROMPT_CHARACTERS = 1400
+_MOST_SCENES = 3000
 
 
 class Stage:
@@ -37,11 +39,14 @@ class Stage:
         self._seed = seed
 
     def case(self, number: int, *, kind: str = "") -> list[Case]:
-        """The turns of wish number `number`; `kind`: of this kind only."""
+        """The turns of wish number `number`; `kind`: of this kind only.
+
+        Raises `UsageError` where the files have nothing for it.
+        """
         rng = random.Random(f"{self._seed}/{number}")
         drawn = kind or draw_kind(rng)
         languages = [language for language in _SHARES if self._files[language]]
-        while True:
+        for _ in range(_MOST_SCENES):
             language = rng.choices(languages, [_SHARES[one] for one in languages])[0]
             source, everything = rng.choice(self._files[language])
             scene = make_scene(source, everything, rng)
@@ -51,6 +56,7 @@ class Stage:
             cases = self._maker.make(drawn, scene, rng.sample(others, min(8, len(others))), rng)
             if cases and all(_characters(case) < _MOST_PROMPT_CHARACTERS for case in cases):
                 return cases
+        raise UsageError(f"The files have nothing for a wish of kind {drawn}.", hint="Give more files.")
 
     def cases(self, count: int) -> Iterator[Case]:
         """The turns of wishes 0, 1, …, `count` turns in all."""

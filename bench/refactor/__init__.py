@@ -1,0 +1,1 @@
+"""Wishes carried out end to end on held-out packages."""
