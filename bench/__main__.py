@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-BENCHES = ("lsp_start", "decode", "keystroke")
+BENCHES = ("lsp_start", "decode", "keystroke", "context")
 
 
 def main() -> int:

@@ -22,7 +22,7 @@ from completion.api import CompletionRequest
 from completion.context.index import Indexer
 from completion.context.library import Library
 from completion.context.rank import Budget
-from completion.context.retriever import Retriever
+from completion.context.retriever import Retriever, Snippet
 from completion.context.store import Store
 from completion.context.words import CHUNK_LINES, chunks, parts
 
@@ -98,10 +98,16 @@ class Package:
         self._library.forget(task.path)
         return places, elapsed_ms
 
+    def picks(self, request: CompletionRequest) -> tuple[Snippet, ...]:
+        """What the retriever would put into the prompt."""
+        self._library.put(request.path, request.text, "python")
+        shown = self._retriever.snippets(request, _BUDGET)
+        self._retriever.forget(request.path)
+        return shown
+
     def bm25(self, task: Task, unit: str, query: str) -> list[Place]:
         """Places by BM25 over the words of what the query is made of."""
-        asked = {"window": _around, "imports": _imports_and_around, "file": lambda one: one.text}[query](task)
-        found = self._bm25[unit].best(Counter(parts(asked)), limit=_DEEP * 4)
+        found = self._bm25[unit].best(Counter(parts(_asked(task, query))), limit=_DEEP * 4)
         places = [self._places[unit][number] for number in found]
         return [place for place in places if place.path != task.path]
 
@@ -176,14 +182,18 @@ def measure(tasks: list[Task], folder: Path) -> dict[str, Any]:
         "tasks": len(tasks),
         "kinds": dict(Counter(task.kind for task in tasks)),
         **{method: figures(ranks[method]) for method in METHODS},
+        "best_bm25": max(BM25, key=lambda method: figures(ranks[method])["hit_at_5"]),
         "by_kind": split(lambda task: task.kind),
         "by_package": split(lambda task: Path(task.root).name),
-        "query_ms": {"p50": round(percentile(spent_ms, 0.5), 2), "p95": round(percentile(spent_ms, 0.95), 2)},
+        "query_cpu_ms": {"p50": round(percentile(spent_ms, 0.5), 2), "p95": round(percentile(spent_ms, 0.95), 2)},
     }
 
 
-def _imports_and_around(task: Task) -> str:
-    return "\n".join([*_IMPORT.findall(task.text), _around(task)])
+def _asked(task: Task, query: str) -> str:
+    if query == "file":
+        return task.text
+    imports = _IMPORT.findall(task.text) if query == "imports" else []
+    return "\n".join([*imports, _around(task)])
 
 
 def _around(task: Task) -> str:

@@ -27,6 +27,8 @@ class Task:
     gold_line: int
     gold_text: str
     """How that line begins, up to 60 characters."""
+    reference: str
+    """What stood on the line, without its indentation."""
     kind: str
     """name: imported by name; module: a member of an imported module; inherited: of a base class elsewhere."""
 
@@ -92,6 +94,7 @@ class Package:
                     gold_path=target.path,
                     gold_line=_line(node),
                     gold_text=target.text.split("\n")[_line(node) - 1].strip()[:60].rstrip(),
+                    reference=masked.strip(),
                     kind=kind,
                 )
 

@@ -82,7 +82,6 @@ class Gatherer:
             self._nearby,
             self._recently,
             self._pair,
-            self._kin,
         )
 
     def gather(self) -> list[Candidate]:
@@ -95,11 +94,11 @@ class Gatherer:
                     if self._is_late():
                         return list(found.values())
             alike = list(self._alike())
+            self._count_peers(alike, list(found.values()))
+            for one in (*alike, *self._kin()):
+                found.setdefault((one.path, one.first_line, one.name), one)
         except sqlite3.OperationalError:
-            return list(found.values())  # the time is up, or the index is being made anew
-        self._count_peers(alike, list(found.values()))
-        for one in alike:
-            found.setdefault((one.path, one.first_line, one.name), one)
+            pass  # the time is up, or the index is being made anew
         return list(found.values())
 
     def _receiver(self) -> Iterator[Candidate]:
@@ -137,6 +136,8 @@ class Gatherer:
 
     def _inherited(self) -> Iterator[Candidate]:
         """Members of the classes that the class around the cursor builds on, in other files."""
+        for path, definition in own_class(self._library, self._site):
+            yield _of(path, definition, "inherited", "of the class of this function", definition.name)
         classes = [one for one in self._site.enclosing if one.kind == "class"]
         if not classes:
             return
@@ -202,10 +203,10 @@ class Gatherer:
                 yield _of(path, definition, "pair", "the code of this test, or its test", definition.name)
 
     def _kin(self) -> Iterator[Candidate]:
-        """Callers and siblings of the function around the cursor, and the rest of its class."""
-        for path, definition in own_class(self._library, self._site):
-            yield _of(path, definition, "inherited", "of the class of this function", definition.name)
+        """Callers and siblings of the function around the cursor."""
         for source, found in (("caller", callers), ("sibling", siblings)):
+            if self._is_late():
+                return
             for lines in found(self._library, self._site):
                 yield Candidate(
                     source=source,
@@ -246,6 +247,8 @@ class Gatherer:
         """Which candidates does similar code use, and where it looks as it does here?"""
         texts, echoes = [], dict[str, float]()
         for one in alike:
+            if self._is_late():
+                break
             lines = self._library.lines(one.path, one.first_line, one.last_line)
             texts.append(set(names(lines)))
             for name, strength in echoes_of(self._site, lines.split("\n")).items():

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _HELPERS = frozenset({"name", "body", "receiver"})
 _CONTAINERS = frozenset({"class", "module", "scope"})
+_WRAPPERS = frozenset({"decorated_definition", "export_statement", "template_declaration"})
 _WHOLE_LINES = 6
 """A function of no more lines is shown whole: its body says as much as its signature."""
 _SIGNATURE_LINES = 8
@@ -23,6 +24,7 @@ _DOC_CHARACTERS = 100
 _MAX_DEFINITIONS = 2000
 _COMMENT_MARKS = ("///", "//!", "//", "/**", "/*", "*/", "*", "##", "#", "--", "--[[", ";;")
 _PYTHON_DOC = re.compile(r"""^\s*[rRuU]?(\"\"\"|'''|"|')\s*(.*)""")
+_TAG = re.compile(r"</?[a-z]\w*(?:\s[^<>]*)?/?>")
 _RECEIVER = re.compile(r"(\w+)\s*(?:\[[^\]]*\])?\s*\)?\s*$")
 
 
@@ -81,7 +83,7 @@ def _found(kind: str, node: Node, captures: dict[str, list[Node]]) -> _Found | N
     if not name or len(name) > 120 or "\n" in name:
         return None
     parent = node.parent
-    if parent is not None and parent.type in ("decorated_definition", "export_statement"):
+    if parent is not None and parent.type in _WRAPPERS:
         node = parent
     body = captures["body"][0] if "body" in captures else None
     receiver = (captures["receiver"][0].text or b"").decode("utf-8", "replace") if "receiver" in captures else ""
@@ -155,8 +157,11 @@ def _shown(one: _Found, lines: list[str], language: str) -> str:
         doc = _python_doc(lines, one.body_row)
         return _clip([*head, *doc])
     end_row = min(one.body_row, one.first_row + _SIGNATURE_LINES)
-    head = lines[one.first_row : end_row + 1]
-    return _clip([*_comment_above(lines, one.first_row), *head])
+    first_of_body = lines[one.body_row].lstrip() if one.body_row < len(lines) else ""
+    # Behind `def f(x)` the body has lines of its own; a brace belongs to the signature, wherever it stands.
+    apart = one.body_row > one.first_row and len(lines[one.body_row]) - len(first_of_body) == one.body_column
+    head = lines[one.first_row : end_row + (0 if apart and not first_of_body.startswith("{") else 1)]
+    return _clip([*_comment_above(lines, one.first_row, language), *head])
 
 
 def _python_doc(lines: list[str], row: int) -> list[str]:
@@ -171,19 +176,21 @@ def _python_doc(lines: list[str], row: int) -> list[str]:
     return [f'{indent}"""{first[:_DOC_CHARACTERS]}"""'] if first else []
 
 
-def _comment_above(lines: list[str], row: int) -> list[str]:
+def _comment_above(lines: list[str], row: int, language: str) -> list[str]:
     """The first sentence of the comment that stands right above a line."""
     said = ""
     for above in range(row - 1, max(-1, row - 30), -1):
         line = lines[above].strip()
         if not line.startswith(_COMMENT_MARKS):
             break
-        words = line.strip("/*!#-; \t")
+        words = _TAG.sub("", line).strip("/*!#-; \t")
         if words and not words.startswith("@"):
             said = words
     if not said:
         return []
     line = lines[row]
+    if language == "css":
+        return [f"/* {said[:_DOC_CHARACTERS]} */"]
     mark = "--" if lines[row - 1].lstrip().startswith("--") else "#" if lines[row - 1].lstrip()[:1] == "#" else "//"
     return [f"{line[: len(line) - len(line.lstrip())]}{mark} {said[:_DOC_CHARACTERS]}"]
 

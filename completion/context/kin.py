@@ -11,10 +11,13 @@ from completion.context.facts import Definition
 from completion.context.library import Library
 from completion.context.resolve import Place, members, resolve
 from completion.context.site import Surroundings
+from completion.context.words import parts
 
 _CALLERS = 3
 _CHUNKS = 12
 _LINES_ABOVE, _LINES_BELOW = 2, 2
+_SEARCHED = 2000
+"""A name without a part that is rarer than this takes too long to look for."""
 _SIBLINGS = 4
 _SIBLING_LINES = 12
 _COMMON = 20
@@ -39,6 +42,9 @@ def callers(library: Library, site: Surroundings) -> Iterator[Lines]:
     """Where other files call the function around the cursor: the call with a few lines about it."""
     function = _function(site)
     if function is None or len(function.name) <= 3 or function.name.startswith("__"):
+        return
+    chunks = library.in_chunks(parts(function.name))
+    if all(chunks.get(part, 0) > _SEARCHED for part in parts(function.name)):
         return
     called = re.compile(rf"\b{re.escape(function.name)}\s*\(")
     defined = re.compile(_DEFINES.format(re.escape(function.name)))

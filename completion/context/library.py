@@ -38,6 +38,7 @@ class Library:
         self._buffers: dict[str, _Buffer] = {}
         self._facts: OrderedDict[str, Facts | None] = OrderedDict()
         self._texts: OrderedDict[str, list[str]] = OrderedDict()
+        self._tops: dict[str, tuple[Facts, dict[str, Definition]]] = {}
         self._stems: dict[str, list[str]] = {}
         self.located: dict[tuple[str, str], list[str]] = {}
         """What `completion.context.resolve` found for a module in a folder; holds as long as the index does."""
@@ -95,6 +96,19 @@ class Library:
             if len(self._facts) > _KEPT_FACTS:
                 self._facts.popitem(last=False)
         return self._facts[path]
+
+    def top(self, path: str) -> dict[str, Definition]:
+        """What a file defines at its top, by name; of several, the first."""
+        facts = self.facts(path)
+        if facts is None:
+            return {}
+        held = self._tops.get(path)
+        if held is None or held[0] is not facts:
+            if len(self._tops) > 2 * _KEPT_FACTS:
+                self._tops.clear()
+            named = {one.name: one for one in reversed(facts.definitions) if not one.owner}
+            self._tops[path] = held = (facts, named)
+        return held[1]
 
     def lines(self, path: str, first: int, last: int) -> str:
         """Lines of a file, both included; empty for a file that is not known."""

@@ -33,6 +33,13 @@ _PATTERNS = (
     r"(?<=AccountKey=)[A-Za-z0-9+/=]{60,}",
     r"(?<=://)[^\s/:@'\"]{1,60}:[^\s/@'\"{}$<>]{3,100}(?=@[\w.-])",
 )
+_BEGINNINGS = (
+    "-----BEGIN", "AKIA", "ASIA", "AGPA", "AIDA", "AROA", "ABIA", "ACCA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_",
+    "github_pat_", "glpat-", "xox", "hooks.slack.com", "k_live_", "k_test_", "sk-", "AIza", "ya29.", "SG.", "npm_",
+    "pypi-", "hf_", "dop_v1_", "AC", ":AA", "eyJ", "AccountKey=", "://",
+)  # fmt: skip
+"""What each of the patterns needs: looking for plain strings first makes most texts a hundred times cheaper."""
+_SAYING = ("pass", "secret", "token", "key", "credential")
 _KNOWN = re.compile("|".join(f"(?:{pattern})" for pattern in _PATTERNS))
 # A value in quotes, given to a name that says what it is.
 _ASSIGNED = re.compile(
@@ -51,8 +58,10 @@ _LEAST_BITS = 4.2
 
 def secrets(text: str) -> list[tuple[int, int]]:
     """Where secrets stand in a text: (start, end), in order, apart from each other."""
-    spans = [match.span() for match in _KNOWN.finditer(text)]
-    for match in _ASSIGNED.finditer(text):
+    known = any(beginning in text for beginning in _BEGINNINGS)
+    spans = [match.span() for match in _KNOWN.finditer(text)] if known else []
+    small = text.lower()
+    for match in _ASSIGNED.finditer(text) if any(word in small for word in _SAYING) else ():
         if not _PLACEHOLDER.match(match["value"]) and _looks_random(match["value"]):
             spans.append(match.span("value"))
     spans += [match.span() for match in _LONG.finditer(text) if _bits(match[0]) > _LEAST_BITS]

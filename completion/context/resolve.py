@@ -90,9 +90,8 @@ def _resolve(library: Library, path: str, name: str, depth: int) -> list[Place]:
     facts = library.facts(path)
     if facts is None or depth == 0:
         return []
-    own = [(path, one) for one in facts.definitions if one.name == name and not one.owner]
-    if own:
-        return own[:1]
+    if (own := library.top(path).get(name)) is not None:
+        return [(path, own)]
     for one in facts.imports:
         bound = one.alias == name and one.name not in ("", "*")
         if bound and (found := follow(library, path, one, depth=depth - 1)):

@@ -15,12 +15,14 @@ from completion.context.library import Library
 from completion.context.rank import Budget, Ranked, Shown, choose, rank
 from completion.context.redact import redact
 from completion.context.resolve import members
-from completion.context.site import Surroundings, look_around, receiver_at
+from completion.context.site import Surroundings, look_around, read_ahead, receiver_at
 from completion.language import detect
 
 _MEMBERS_SHOWN = 8
 _CHOSEN_FROM = 24
 _SAME_PLACE_LINES = 10
+_GATHERING = 0.6
+"""The part of the time limit after which no more is looked for."""
 _FRESH_S = 1.0
 """The facts of the file at the cursor are read anew at most this often: an edit seldom changes its imports."""
 
@@ -63,6 +65,7 @@ class Retriever:
     def gather(self, request: CompletionRequest) -> tuple[Surroundings, list[Candidate]]:
         """The cursor's surroundings and every candidate. The file at the cursor is read from the request."""
         library = self.library
+        is_late = self._clock()
         library.refresh()
         language = detect(language_id=request.language_id, path=request.path, text=request.text).id
         now_s = time.perf_counter()
@@ -71,17 +74,16 @@ class Retriever:
             self._read_s[request.path] = now_s
         facts = library.facts(request.path)
         assert facts is not None
-        is_late = self._clock()
-        library.limit(is_late)
         site = look_around(text=request.text, offset=request.offset, path=request.path, language=language, facts=facts)
+        library.limit(is_late)
         candidates = Gatherer(library, site, request.text, self.recent, is_late).gather()
         library.limit(None)
         self._cut_short = is_late()
         return site, [one for one in candidates if one.path != request.path]
 
     def _clock(self) -> Callable[[], bool]:
-        """Starts the time limit; what is returned tells whether it is over. Reading the file itself is not limited."""
-        limit_s = float("inf") if self._time_limit_ms is None else self._time_limit_ms / 1000
+        """Starts the time limit; what is returned tells whether it is over. Ranking needs what is left of it."""
+        limit_s = float("inf") if self._time_limit_ms is None else _GATHERING * self._time_limit_ms / 1000
         until_s = time.perf_counter() + limit_s
         return lambda: time.perf_counter() > until_s
 
@@ -111,6 +113,15 @@ class Retriever:
             return snippets
         self._held[request.path] = _Held(site.line, site.receiver, budget, snippets, places)
         return snippets
+
+    def opened(self, path: str, text: str, language: str) -> None:
+        """The editor opened a document: read it before anybody asks."""
+        self.library.put(path, text, language)
+        read_ahead(text)
+
+    def moved(self, path: str) -> None:
+        """Choose anew at the next question, wherever its cursor is."""
+        self._held.pop(path, None)
 
     def forget(self, path: str) -> None:
         """The editor closed a document."""

@@ -14,7 +14,9 @@ from completion.context.words import mentions, names, parts
 
 NEAR_LINES_BEFORE = 12
 NEAR_LINES_AFTER = 6
-_READ_LINES = 1000
+_READ_LINES = 700
+_KNOWN_LINES = 12_000
+"""About 1 kB each."""
 _BELOW = 100
 _WANTED_LINES = 8
 _LEAST_ECHO = 0.3
@@ -31,6 +33,7 @@ _BOUND = re.compile(
     r"(?:^|[,(\s*&])([A-Za-z_]\w*)\s*(?::[^=,()]+|:)?=(?![=>])|\bfor\s+([^:;]+?)\s+(?:in|of)\b|\bas\s+(\w+)"
     r"|\b(?:const|let|var|val)\s+(?:mut\s+)?(\w+)"
 )
+_MAY_BIND = re.compile(r"=|\b(?:for|as|def|fn|func|function|lambda|const|let|var|val)\b")
 _ANNOTATED = re.compile(r"(?:->|\w\s?:)\s*[\"']?(?:Optional\[|list\[)?([A-Za-z_]\w*)")
 _PARAMETERS = re.compile(r"\b(def|fn|func|function|lambda)\b[^(:]*[(\s]([^)]*)")
 
@@ -79,6 +82,12 @@ class Surroundings:
     """The definitions around the cursor, the innermost last."""
 
 
+def read_ahead(text: str) -> None:
+    """Read a text's lines before anybody asks: a first question then costs as little as later ones."""
+    for line in text.split("\n")[: _KNOWN_LINES // 4]:
+        _known(line)
+
+
 def receiver_at(text: str, offset: int) -> tuple[str, ...]:
     """The names before the dot that stands before the cursor's word; empty where there is none."""
     line_before = text[text.rfind("\n", 0, offset) + 1 : offset]
@@ -98,7 +107,10 @@ def look_around(*, text: str, offset: int, path: str, language: str, facts: Fact
         weight = max(1, 4 - abs(number - row) // 2)
         for word in parts(lines[number]):
             near_words[word] += weight
-    plain = _IMPORTS.sub(lambda match: "\n" * match[0].count("\n"), text).split("\n")
+    # Of a very long file, only what is not far away is read: the rest says little, and takes long.
+    top = max(0, row - _READ_LINES)
+    read = text if len(lines) <= _READ_LINES else "\n".join(lines[top : row + _READ_LINES])
+    plain = [""] * top + _IMPORTS.sub(lambda match: "\n" * match[0].count("\n"), read).split("\n")
     before, behind = _neighbour(plain, row, -1), _neighbour(plain, row, 1)
     column = indentation(lines[row]) if lines[row].strip() else len(line_before.expandtabs(4))
     own = slot(column, before, behind)
@@ -148,10 +160,8 @@ class _Reading:
 
 
 def _read(lines: Sequence[str], row: int, before: str, behind: str, own: Slot) -> _Reading:
-    """What the other lines say of names, in one pass (of a very long file, over those not far away)."""
-    start = max(0, row - _READ_LINES)
-    filled = [number for number in range(start, min(len(lines), row + _READ_LINES)) if lines[number].strip()]
-    filled = [number for number in filled if number != row]
+    """What the other lines say of names, in one pass."""
+    filled = [number for number, line in enumerate(lines) if number != row and line and not line.isspace()]
     distance: dict[str, int] = {}
     echoes: dict[str, float] = {}
     slots: Counter[str] = Counter()
@@ -220,20 +230,28 @@ class _Line:
     annotated: tuple[str, ...]
 
 
-@lru_cache(maxsize=8192)
+_EMPTY = _Line((), frozenset(), (), frozenset(), ())
+
+
+@lru_cache(maxsize=_KNOWN_LINES)
 def _known(line: str) -> _Line:
     """Lines stay the same from key to key."""
+    if not line or line.isspace():
+        return _EMPTY
     found = tuple(mentions(line))
+    bare = tuple(name for name in found if "." not in name)
     return _Line(
         mentions=found,
-        names=frozenset(names(line)),
-        bare=tuple(name for name in found if "." not in name),
+        names=frozenset(bare).union(name[1:] for name in found if name[0] == "."),
+        bare=bare,
         bound=_bound(line),
         annotated=tuple(_ANNOTATED.findall(line)) if ":" in line or "->" in line else (),
     )
 
 
 def _bound(line: str) -> frozenset[str]:
+    if not _MAY_BIND.search(line):
+        return frozenset()
     found = {name for match in _BOUND.finditer(line) for group in match.groups() if group for name in names(group)}
     for match in _PARAMETERS.finditer(line):
         for parameter in match[2].split(","):

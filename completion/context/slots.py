@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from completion.context.facts import Definition
 
@@ -73,7 +73,7 @@ def opened(lines: Sequence[str], row: int, column: int) -> list[Definition]:
     owner = ""
     for index, one in enumerate(found):
         if one.kind == "function" and owner:
-            found[index] = replace(one, kind="method", owner=owner)
+            found[index] = one._replace(kind="method", owner=owner)
         owner = one.name if one.kind == "class" else ""
     return found
 

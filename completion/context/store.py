@@ -288,26 +288,16 @@ def _unpack(packed: bytes) -> str:
 
 
 def _to_json(facts: Facts) -> str:
-    return json.dumps(
-        [
-            facts.language,
-            [[one.name, one.kind, one.owner, one.first_line, one.last_line, one.text] for one in facts.definitions],
-            [[one.module, one.name, one.alias] for one in facts.imports],
-        ],
-        ensure_ascii=False,
-        separators=(",", ":"),
-    )
+    told = [facts.language, facts.definitions, facts.imports]
+    return json.dumps(told, ensure_ascii=False, separators=(",", ":"))
 
 
 def _from_json(text: str) -> Facts:
     language, definitions, imports = json.loads(text)
     return Facts(
         language=language,
-        definitions=tuple(
-            Definition(name=name, kind=kind, owner=owner, first_line=first, last_line=last, text=shown)
-            for name, kind, owner, first, last, shown in definitions
-        ),
-        imports=tuple(Import(module=module, name=name, alias=alias) for module, name, alias in imports),
+        definitions=tuple(map(Definition._make, definitions)),
+        imports=tuple(map(Import._make, imports)),
     )
 
 

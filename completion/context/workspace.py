@@ -78,8 +78,11 @@ class Workspace:
 
     def document_changed(self, root: str | None, path: str, text: str, language_id: str | None) -> None:
         """A buffer was opened or changed: from now on it stands for the file."""
-        if root is not None:
-            self._changes[root, path] = _Change(text, language_id)
+        if root is None:
+            return
+        if root in self._retrievers and (root, path) not in self._changes and (root, path) not in self._seen:
+            self._submit(self._read_document, root, path, _Change(text, language_id))
+        self._changes[root, path] = _Change(text, language_id)
 
     def document_saved(self, root: str | None, path: str) -> None:
         """A file was saved: have it indexed at once."""
@@ -171,6 +174,13 @@ class Workspace:
     def _put_to(self, root: str, question: Callable[[Library], _T]) -> _T | None:
         retriever = self._retrievers.get(root)
         return None if retriever is None else question(retriever.library)
+
+    def _read_document(self, root: str, path: str, change: _Change) -> None:
+        from completion.language import detect
+
+        if root in self._retrievers:
+            language = detect(language_id=change.language_id, path=path, text=change.text).id
+            self._retrievers[root].opened(path, change.text, language)
 
     def _absorb(self, request: CompletionRequest) -> None:
         """Take buffers in as far as the time allows. The one at the cursor comes with the request itself."""

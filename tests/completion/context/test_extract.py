@@ -145,6 +145,54 @@ def test_a_snippet_is_the_signature_and_the_first_sentence(language: str, source
     assert extract(source, language).definitions[-1].text == shown
 
 
+BODY = "".join(f"    a({number});\n" for number in range(8))
+LINES = BODY.replace(";", "")
+# language, source of something called total that is too long to be shown whole, what is shown of it
+SIGNATURES = [
+    ("python", f'def total(items: list[int], tax=0) -> float:\n    """Sum it up.\n\n    More.\n    """\n{LINES}',
+     'def total(items: list[int], tax=0) -> float:\n    """Sum it up."""'),
+    ("javascript", f"/**\n * Sum it up.\n */\nexport function total(items, tax = 0) {{\n{BODY}}}\n",
+     "// Sum it up.\nexport function total(items, tax = 0) {"),
+    ("typescript", f"/** Sum it up. */\nexport function total(items: number[]): number {{\n{BODY}}}\n",
+     "// Sum it up.\nexport function total(items: number[]): number {"),
+    ("typescriptreact", f"// Sum it up.\nexport function Total(props: Props) {{\n{BODY}}}\n",
+     "// Sum it up.\nexport function Total(props: Props) {"),
+    ("go", f"package p\n\n// Total sums it up.\nfunc Total(items []int) (float64, error) {{\n{BODY}}}\n",
+     "// Total sums it up.\nfunc Total(items []int) (float64, error) {"),
+    ("rust", f"/// Sum it up.\npub fn total(items: &[u8]) -> f64 {{\n{BODY}}}\n",
+     "// Sum it up.\npub fn total(items: &[u8]) -> f64 {"),
+    ("java", f"class K {{\n  /** Sum it up. */\n  @Override\n  public int total(List<E> items) throws F {{\n"
+     f"{BODY}  }}\n}}\n",
+     "  // Sum it up.\n  @Override\n  public int total(List<E> items) throws F {"),
+    ("c", f"/* Sum it up. */\nstatic double total(const int *items,\n                    double tax)\n{{\n{BODY}}}\n",
+     "// Sum it up.\nstatic double total(const int *items,\n                    double tax)\n{"),
+    ("cpp", f"// Sum it up.\ntemplate <class T>\ndouble total(const std::vector<T>& items) {{\n{BODY}}}\n",
+     "// Sum it up.\ntemplate <class T>\ndouble total(const std::vector<T>& items) {"),
+    ("csharp", f"class K {{\n  /// <summary>Sum it up.</summary>\n  public int Total(List<int> items)\n  {{\n"
+     f"{BODY}  }}\n}}\n",
+     "  // Sum it up.\n  public int Total(List<int> items)\n  {"),
+    ("ruby", f"# Sum it up.\ndef total(items, tax: 0)\n{LINES}end\n", "# Sum it up.\ndef total(items, tax: 0)"),
+    ("php", f"<?php\n/** Sum it up. */\nfunction total(array $items): float {{\n{BODY}}}\n",
+     "// Sum it up.\nfunction total(array $items): float {"),
+    ("shellscript", "# Sum it up.\ntotal() {\n" + "  a\n" * 8 + "}\n", "# Sum it up.\ntotal() {"),
+    ("lua", f"-- Sum it up.\nlocal function total(items, tax)\n{LINES}end\n",
+     "-- Sum it up.\nlocal function total(items, tax)"),
+    ("sql", "CREATE TABLE total (\n  id INT,\n  name TEXT\n);\n", "CREATE TABLE total (\n  id INT,\n  name TEXT\n);"),
+    ("html", '<div id="total">\n</div>\n', '<div id="total">'),
+    ("css", "/* Sum it up. */\n.total {\n" + "  --a: 1px;\n" * 8 + "}\n", "/* Sum it up. */\n.total {"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("language", "source", "shown"), SIGNATURES, ids=[case[0] for case in SIGNATURES])
+def test_signatures_stand_with_one_sentence_in_every_language(language: str, source: str, shown: str) -> None:
+    (one,) = [one for one in extract(source, language).definitions if "total" in one.name.lower()]
+    assert one.text == shown
+
+
+def test_every_language_has_a_signature() -> None:
+    assert {case[0] for case in SIGNATURES} == LANGUAGES
+
+
 @pytest.mark.parametrize("language", [*sorted(LANGUAGES), "toml"])
 def test_a_statement_that_is_no_import_binds_nothing(language: str) -> None:
     assert read_imports(language, "???") == ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from completion.context import redact as redact_room
 from completion.context.redact import REDACTED, prints_secret, redact
 
 RANDOM = "q7Zk2Lx9Vb4Nw8Rt1Yc6Hf3Jd5Gs0Mp2Aa"
@@ -16,8 +17,18 @@ SECRETS = [
     "sk-" + RANDOM,
     "AIza" + RANDOM + "x",
     "hf_" + RANDOM,
-    "npm_" + RANDOM + "B",
+    "npm_" + RANDOM + "B1",
     "eyJhbGciOiJIUzI1NiJ9." + "eyJzdWIiOiIxMjM0NTY3ODkwIn0." + "dozjgNryP4J3jVmNHl0w5N",
+    "github_pat_" + RANDOM + "0123456789",
+    "https://hooks.slack.com/services/" + RANDOM,
+    "rk_test_" + RANDOM[:24],
+    "sk-proj-" + RANDOM,
+    "ya29." + RANDOM,
+    "SG." + RANDOM[:22] + "." + RANDOM,
+    "pypi-" + RANDOM + RANDOM,
+    "dop_v1_" + "0123456789abcdef" * 4,
+    "AC" + "0123456789abcdef" * 2,
+    "123456789:AA" + RANDOM[:33],
     "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA\n-----END RSA PRIVATE KEY-----",
 ]
 
@@ -62,6 +73,12 @@ def test_assigned_values_are_taken_out(text: str, shown: str) -> None:
 def test_code_without_secrets_stays_as_it_is(text: str) -> None:
     assert redact(text) == text
     assert not prints_secret(text)
+
+
+def test_looking_for_beginnings_first_loses_nothing() -> None:
+    for secret in SECRETS:
+        assert any(beginning in secret for beginning in redact_room._BEGINNINGS)
+        assert redact_room._KNOWN.search(f'"{secret}"')
 
 
 def test_a_trace_of_a_secret_is_not_printed_either() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import queue
+import time
 from pathlib import Path
 
 import pytest
 
-from completion.context.watch import MANY, Coalescer, Watcher
+from completion.context.watch import MANY, QUIET_S, Coalescer, Watcher
 
 Told = queue.Queue[frozenset[str] | None]
 
@@ -55,6 +56,7 @@ def test_closing_tells_nothing_more() -> None:
 def test_a_branch_switch_of_5000_files_is_no_event_storm(tmp_path: Path) -> None:
     told: Told = queue.Queue()
     watcher = Watcher(tmp_path, told.put, notice=pytest.fail)
+    started_s = time.monotonic()
     for number in range(5000):
         (tmp_path / f"f{number}.py").write_text("x")
     words = [told.get(timeout=20)]
@@ -64,8 +66,9 @@ def test_a_branch_switch_of_5000_files_is_no_event_storm(tmp_path: Path) -> None
         except queue.Empty:
             break
     watcher.close()
-    assert None in words
-    assert len(words) <= 5
+    # On a slow machine the storm has calm spells, each of which may end with a word.
+    assert len(words) <= 3 + (time.monotonic() - started_s) / QUIET_S
+    assert None in words or len(frozenset().union(*filter(None, words))) == 5000
 
 
 @pytest.mark.parametrize(
