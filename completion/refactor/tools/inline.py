@@ -72,7 +72,10 @@ def inline(call: Inline, overlay: Overlay, *, prefer: str = "") -> Outcome:
         inline_function(overlay, place, symbol=call.symbol)
         _tidied(overlay, mark)
     elif place.symbol.kind == "constant":
-        _inline_constant(overlay, place)
+        if _known_elsewhere(overlay, place):
+            _inline_constant(overlay, place)
+        else:
+            overlay.write(path, _inline_here(overlay, place, language, local=local).lstrip("\n"))
     else:
         raise RefusedError(f"{call.symbol} is no variable or function.", hint="Only these are inlined.")
     return Outcome(changed=overlay.changed_since(mark))
@@ -82,6 +85,13 @@ def _tidied(overlay: Overlay, mark: Mark) -> None:
     for path in overlay.changed_since(mark):
         before = overlay.text_at(mark, path) or ""
         overlay.write(path, tidy(before, overlay.read(path)))
+
+
+def _known_elsewhere(overlay: Overlay, place: Place) -> bool:
+    """Whether another Python file has the name as a word."""
+    name = re.compile(rf"(?<!\w){re.escape(place.symbol.name)}(?!\w)")
+    others = (path for path in overlay.paths(language="python") if path != place.symbol.path)
+    return any(name.search(overlay.read(path)) for path in others)
 
 
 def _inline_constant(overlay: Overlay, place: Place) -> None:
@@ -138,6 +148,13 @@ def _declaration(name: Node) -> tuple[Node, Node]:
     one: Node | None = name
     value: Node | None = None
     while one is not None and one.type not in _DECLARATIONS:
+        if (
+            "pattern" in one.type
+            or one.type == "augmented_assignment"
+            or (len(one.named_children) > 1
+            and (one.type == "expression_list"))
+        ):
+            raise RefusedError(f"{node_text(name)} is but a part of what is assigned.", hint="Split the assignment.")
         value = value or one.child_by_field_name("value") or one.child_by_field_name("right")
         one = one.parent
     if one is None:
