@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from model import fim
+from model.errors import CheckpointError, RequestError
 
-_PLAIN_BYTES = MappingProxyType({"bfloat16": 2.0, "float32": 4.0})
-_PACKED_BYTES = MappingProxyType({"int4": 0.625 + 2, "int8": 1.0 + 2, "bfloat16": 2.0, "float32": 4.0})
-"""Memory for a weight. Packed weights are read for single tokens and have a bfloat16 copy beside them for prompts."""
+if TYPE_CHECKING:
+    from model.checkpoint.checkpoint import Checkpoint
+    from model.checkpoint.gguf import GgufFile
+
+_CONTROL_KINDS = (3, 4)
+"""Of `tokenizer.ggml.token_type`: control, and defined by the user."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,15 +34,13 @@ class ModelDetails:
     number_formats: tuple[str, ...]
     """The formats of the weights, the one with most of them first."""
     fim_family: str
+    tool_format: str
+    """How it writes calls of tools, or why it does not."""
     license: str
-    packable: bool = True
-    """Can it be served from int8 and int4 weights?"""
-
-    @property
-    def memory_bytes(self) -> Mapping[str, int]:
-        """What the weights take in memory on a CPU, for each number format that they can be served in."""
-        each = _PACKED_BYTES if self.packable else _PLAIN_BYTES
-        return {name: int(self.parameters * size_bytes) for name, size_bytes in each.items()}
+    memory_bytes: Mapping[str, int]
+    """What the weights take in memory on a CPU, for each number format that they can be served in."""
+    problem: str = ""
+    """Why it cannot be served, where that shows."""
 
 
 def read_details(path: Path, *, name: str | None = None) -> ModelDetails:
@@ -57,6 +59,7 @@ def _file_details(path: Path, name: str | None) -> ModelDetails:
         vocabulary = metadata.get("tokenizer.ggml.tokens")
         architecture = str(metadata.get("general.architecture", "unknown"))
         context = metadata.get(f"{architecture}.context_length", 0)
+        memory, problem = _file_memory(file)
         return ModelDetails(
             name=name or str(metadata.get("general.name", path.stem)),
             path=path,
@@ -66,9 +69,52 @@ def _file_details(path: Path, name: str | None) -> ModelDetails:
             size_bytes=path.stat().st_size,
             number_formats=tuple(kind for kind, _ in weights.most_common()),
             fim_family=fim.detect(frozenset(map(str, vocabulary)) if isinstance(vocabulary, list) else ()),
+            tool_format=_tool_format(path, _control_names(file)),
             license=str(metadata.get("general.license", "not stated")),
-            packable=architecture == "llama" and not metadata.get("llama.expert_count"),
+            memory_bytes=memory,
+            problem=problem,
         )
+
+
+def _file_memory(file: GgufFile) -> tuple[dict[str, int], str]:
+    """Memory by number format, and what is in the way of serving it."""
+    from model.checkpoint.gguf_model import GgufCheckpoint
+
+    try:
+        return _memory(GgufCheckpoint(file)), ""
+    except CheckpointError as error:  # it is described all the same
+        return {}, str(error)
+
+
+def _control_names(file: GgufFile) -> frozenset[str]:
+    """What the file marks as control tokens, or as added by its user."""
+    tokens, kinds = (file.metadata.get(f"tokenizer.ggml.{name}") for name in ("tokens", "token_type"))
+    if not isinstance(tokens, list) or not isinstance(kinds, list):
+        return frozenset()
+    return frozenset(str(token) for token, kind in zip(tokens, kinds, strict=False) if kind in _CONTROL_KINDS)
+
+
+def _memory(checkpoint: Checkpoint) -> dict[str, int]:
+    import torch
+
+    from model.packer import Quantize
+
+    rows = {name: (Quantize(name), torch.bfloat16) for name in ("int4", "int8", "fp8")}
+    rows |= {"bfloat16": (Quantize.NONE, torch.bfloat16), "float32": (Quantize.NONE, torch.float32)}
+    return {name: checkpoint.footprint_bytes(quantize=row[0], dtype=row[1]) for name, row in rows.items()}
+
+
+def _tool_format(path: Path, control: Collection[str]) -> str:
+    """By the chat template and the control tokens; by these alone where the template lies elsewhere."""
+    from model.checkpoint.chat import read_chat_template
+    from model.tool_formats import detect
+
+    try:
+        template = read_chat_template(path, control_tokens=control)
+    except RequestError:
+        found = detect(control)
+        return found.name if found.marker in control else "none: no chat template"
+    return detect(control, template.source).name if template.knows_tools else "none: told of tools in words"
 
 
 def _folder_details(path: Path, name: str | None) -> ModelDetails:
@@ -77,7 +123,10 @@ def _folder_details(path: Path, name: str | None) -> ModelDetails:
 
     checkpoint = open_folder(path)
     checkpoint.check()
-    family = fim.detect(read_folder_tokenizer(path).vocabulary) if has_tokenizer(path) else "unknown: no tokenizer"
+    family = tools = "unknown: no tokenizer"
+    if has_tokenizer(path):
+        tokenizer = read_folder_tokenizer(path)
+        family, tools = fim.detect(tokenizer.vocabulary), _tool_format(path, tokenizer.control_names)
     return ModelDetails(
         name=name or path.name,
         path=path,
@@ -87,8 +136,9 @@ def _folder_details(path: Path, name: str | None) -> ModelDetails:
         size_bytes=sum(file.stat().st_size for file in path.iterdir() if file.is_file()),
         number_formats=checkpoint.number_formats,
         fim_family=family,
+        tool_format=tools,
         license=_license(path / "README.md"),
-        packable=checkpoint.config.is_plain,
+        memory_bytes=_memory(checkpoint),
     )
 
 

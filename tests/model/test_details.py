@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import gguf
 import mistral_common
+import numpy as np
 import pytest
 
 from model.details import read_details
@@ -28,10 +30,15 @@ def test_every_tiny_checkpoint_is_described(case: str, tmp_path: Path) -> None:
     assert details.context_tokens == CONTEXT
     assert details.number_formats == ("F32",)
     assert details.fim_family == "starcoder"
-    assert details.memory_bytes["bfloat16"] * 2 == details.memory_bytes["float32"] == details.parameters * 4
-    assert ("int8" in details.memory_bytes) == (
-        case in ("llama-2", "llama-3.1", "llama-linear", "smollm2", "mistral-nemo")
-    )
+    assert details.tool_format == "none: no chat template"
+    assert details.problem == ""
+    memory = details.memory_bytes
+    assert memory["bfloat16"] * 2 == memory["float32"] == details.parameters * 4
+    # Plain models keep a copy for long prompts beside packed integers.
+    plain = case in ("llama-2", "llama-3.1", "llama-linear", "smollm2", "mistral-nemo")
+    assert (memory["int8"] > memory["bfloat16"]) == plain
+    assert memory["int4"] < memory["int8"]
+    assert memory["fp8"] < memory["bfloat16"]
 
 
 def test_mistrals_format_without_a_tokenizer_is_described(tmp_path: Path) -> None:
@@ -44,23 +51,52 @@ def test_mistrals_format_without_a_tokenizer_is_described(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("shipped", "name", "family"),
+    ("shipped", "name", "family", "tools"),
     [
-        ("tekken_240911.json", "tekken.json", "mistral"),
-        ("mistral_instruct_tokenizer_240323.model.v3", "tokenizer.model.v3", "mistral"),
-        ("tokenizer.model.v1", "tokenizer.model", "none"),
+        ("tekken_240911.json", "tekken.json", "mistral", "mistral-v3"),
+        ("mistral_instruct_tokenizer_240323.model.v3", "tokenizer.model.v3", "mistral", "mistral-v3"),
+        ("tokenizer.model.v1", "tokenizer.model", "none", "none: no chat template"),
     ],
 )
-def test_mistrals_tokenizers_are_found(shipped: str, name: str, family: str, tmp_path: Path) -> None:
+def test_mistrals_tokenizers_are_found(shipped: str, name: str, family: str, tools: str, tmp_path: Path) -> None:
     folder = write_mistral(write_hf(tmp_path / "hf", CASES["mixtral"]), tmp_path / "mistral")
     shutil.copy(Path(mistral_common.__file__).parent / "data" / shipped, folder / name)
-    assert read_details(folder).fim_family == family
+    details = read_details(folder)
+    assert details.fim_family == family
+    assert details.tool_format == tools
 
 
 def test_a_file_may_be_packed(tiny_path: Path) -> None:
     memory = read_details(tiny_path).memory_bytes
-    assert memory["int8"] == memory["bfloat16"] * 1.5
-    assert memory["int4"] < memory["int8"] < memory["float32"]
+    assert memory["fp8"] < memory["bfloat16"] < memory["int4"] < memory["int8"] < memory["float32"]
+
+
+def test_a_file_of_another_kind_is_described_with_what_is_in_the_way(tmp_path: Path) -> None:
+    writer = gguf.GGUFWriter(tmp_path / "m.gguf", "rwkv7")
+    writer.add_context_length(64)
+    writer.add_tensor("token_embd.weight", np.zeros((8, 8), dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    details = read_details(tmp_path / "m.gguf")
+    assert (details.architecture, details.parameters, details.context_tokens) == ("rwkv7", 64, 64)
+    assert details.memory_bytes == {}
+    assert "rwkv7" in details.problem
+
+
+TEMPLATES = {
+    "hermes": "{% if tools %}<tool_call>{{ tools }}{% endif %}{{ messages }}",
+    "qwen3-coder": "{% if tools %}<tool_call><function={{ tools }}>{% endif %}{{ messages }}",
+    "none: told of tools in words": "{{ messages }}",
+}
+
+
+@pytest.mark.parametrize(("expected", "template"), TEMPLATES.items())
+def test_the_tool_format_follows_from_the_template(expected: str, template: str, tmp_path: Path) -> None:
+    folder = write_tokenizer(write_hf(tmp_path / "tiny", CASES["llama-2"]))
+    (folder / "chat_template.jinja").write_text(template)
+    assert read_details(folder).tool_format == expected
 
 
 def test_a_damaged_folder_is_refused(tmp_path: Path) -> None:
@@ -77,5 +113,5 @@ def test_the_command_prints_memory_and_whether_it_fits(tmp_path: Path) -> None:
     assert "memory as bfloat16" in words
     assert "fits in the" in words
     facts = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout)
-    assert facts["architecture"] == "mixtral"
+    assert (facts["architecture"], facts["tool_format"]) == ("mixtral", "none: no chat template")
     assert facts["memory"]["float32"] == {"bytes": facts["parameters"] * 4, "fits": True}
