@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from completion.refactor.asking import AskingTuned
+from completion.refactor.asking_chat import AskingModel
 from completion.refactor.planner import Bounds, ModelPlanner
 from completion.settings import CompletionSettings
 from model.api import Priority
@@ -46,4 +46,4 @@ def connect_planner(
         )
         options.check()
         engine = ManagedEngine(options)
-    return Connected(ModelPlanner(AskingTuned(engine, priority=priority), bounds=bounds), engine)
+    return Connected(ModelPlanner(AskingModel(engine, priority=priority), bounds=bounds), engine)

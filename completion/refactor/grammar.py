@@ -149,11 +149,12 @@ def _change(given: set[str]) -> str:
 
 
 def _hint(tool: type[Call], field: FieldInfo) -> Any:
-    return _hints(tool)[field.name]
+    return field_types(tool)[field.name]
 
 
 @cache
-def _hints(tool: type[Call]) -> dict[str, Any]:
+def field_types(tool: type[Call]) -> dict[str, Any]:
+    """The types of a tool's fields, as `calls` writes them."""
     return get_type_hints(tool, include_extras=True)
 
 
