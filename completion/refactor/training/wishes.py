@@ -7,8 +7,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from completion.refactor.calls import AnyCall, Decline, FindSymbol
+from completion.refactor.calls import LOOKING, AnyCall, Decline, FindSymbol, OrganizeImports, Rewrite
 from completion.refactor.layout import parameter_names
+from completion.refactor.schema import arguments_of
 from completion.refactor.training import results
 from completion.refactor.training.parts import ACTS, SYMBOL_ACTS, Part, Speaker, cursor_in, some_lines
 from completion.refactor.training.phrasebook import Phrasebook
@@ -19,6 +20,9 @@ _KINDS = {"single": 62, "parallel": 9, "lookup": 14, "decline": 15}
 _TRIES = 30
 _PLANTED_SHARE = 0.06
 _IDLE_CURSOR_SHARE = 0.25
+_NO_VIEW_SHARE = 0.25
+_NOT_SAID = ("pattern", "replacement")
+"""Arguments that are made of the words, not copied."""
 _KEYWORDS = ("class", "import", "for", "return", "2fast", "my-name", "two words", "3d", "while")
 DECLINES = {
     "chat": 10,
@@ -91,6 +95,8 @@ class WishMaker:
             return []
         lines = part.selection or _idle_cursor(scene, me.rng)
         view = scene.view(*lines) if lines else scene.view()
+        if part.selection is None and _needs_no_view(part) and me.rng.random() < _NO_VIEW_SHARE:
+            view = View()
         if view.selected and me.rng.random() < _PLANTED_SHARE:
             view = planted(view, part, me)
         case = Case(act, Wish(instruction=self.book.dress(part.said, me.rng), view=view), part.calls)
@@ -217,7 +223,8 @@ class WishMaker:
             return words, REASONS[why], scene.view()
         slots = {"symbol": name, "file": rng.choice(book.here["file"]), "name": me.names.of("snake", rng)}
         place = cursor_in(scene, symbol, rng) if rng.random() < 0.3 else None
-        return me.say(why, **slots), REASONS[why], scene.view(*place) if place else scene.view()
+        view = scene.view(*place) if place else scene.view()
+        return me.say(why, **slots), REASONS[why], View() if rng.random() < _NO_VIEW_SHARE else view
 
 
 def planted(view: View, part: Part | None, me: Speaker) -> View:
@@ -233,6 +240,15 @@ def planted(view: View, part: Part | None, me: Speaker) -> View:
 
 def _owner(symbol: Symbol) -> str:
     return symbol.name.rpartition(".")[0]
+
+
+def _needs_no_view(part: Part) -> bool:
+    """Whether the words alone say all that the calls need, as where the wish is about a whole repository."""
+    return all(
+        isinstance(call, (Rewrite, OrganizeImports, *LOOKING))
+        and all(value in part.said or name in _NOT_SAID for name, value in arguments_of(call).items())
+        for call in part.calls
+    )
 
 
 def _idle_cursor(scene: Scene, rng: random.Random) -> tuple[int, int] | None:
