@@ -30,14 +30,14 @@ def connect_planner(
 
     Raises `UsageError` for a bad URL or token file, `UnknownModelError` for a model that is neither a name nor a file.
     """
-    model = TOOLS_MODEL if settings.model == DEFAULT_MODEL else settings.model
+    named = None if settings.model == DEFAULT_MODEL else settings.model
     if settings.engine_url is not None:
         file = settings.engine_token_file
         token = None if file is None else read_token(Path(file).expanduser())
-        engine = ManagedEngine(url=settings.engine_url, token=token, model=model)
+        engine = ManagedEngine(url=settings.engine_url, token=token, model=named)  # none named: what is served there
     else:
         options = EngineOptions(
-            model=model,
+            model=named or TOOLS_MODEL,
             adapter=None if settings.adapter is None else Path(settings.adapter),
             threads=settings.threads,
             dtype=settings.dtype,

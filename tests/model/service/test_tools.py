@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -24,7 +25,7 @@ from model.service.chat_call import parse_chat
 from model.service.host import ready_host
 from model.tokenizer import read_tokenizer
 from tests.model.service.serving import serve
-from tests.model.service.test_clients import events_of
+from tests.model.service.test_clients import Talker, events_of
 
 SOURCE = (
     "{% for tool in tools or [] %}{{ tool.function.name }} {% endfor %}<tool_call>{% for message in messages %}"
@@ -215,3 +216,31 @@ async def test_a_conversation_goes_through_the_whole_stack(engine: LocalEngine, 
     assert there.usage is not None
     assert here.usage is not None
     assert there.usage.completion_tokens == here.usage.completion_tokens > 0
+
+
+async def test_an_interactive_request_overtakes_a_conversation_of_a_batch(client: httpx.AsyncClient) -> None:
+    ended: list[str] = []
+
+    async def batch() -> None:
+        await ask(client, priority="batch", guided_regex="[a-z]{90}", tools=[])
+        ended.append("batch")
+
+    async def interactive() -> None:
+        body = {"prompt": "the int", "max_tokens": 8, "priority": "interactive", "guided_regex": "[a-z]{8}"}
+        assert (await client.post("/v1/completions", json=body)).status_code == 200
+        ended.append("interactive")
+
+    talking = asyncio.create_task(batch())
+    await asyncio.sleep(0.05)
+    await asyncio.gather(interactive(), interactive(), talking)
+    assert ended == ["interactive", "interactive", "batch"]
+
+
+async def test_the_priority_of_a_conversation_reaches_the_engine() -> None:
+    engine = Talker("Hi")
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(create_app(ready_host(engine, name="fake"))), base_url="http://localhost"
+    ) as client:
+        for priority in ("batch", "interactive"):
+            await client.post("/v1/chat/completions", json=ASKED | {"priority": priority})
+    assert [request.priority for request in engine.requests] == [Priority.BATCH, Priority.INTERACTIVE]
