@@ -7,7 +7,7 @@ of a layer and every expert; routers, norms, embeddings and the head stay as the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +15,15 @@ from torch import Tensor, nn
 from model.config import ModelConfig
 from model.decoder import Decoder
 from model.errors import UsageError
+from model.experts.offload import CudaMover, PlainMover, offload
 from model.experts.projection import QuantizedProjection
 from model.experts.quantized import EIGHT_BITS, QuantizedStack, quantize_stack
 from model.experts.weights import Stack
 
 _BLOCK = 128
+_HOST = torch.device("cpu")
+_WEIGHTS_SHARE = 0.85
+"""Of a GPU's free memory, where experts take turns in it; the rest is for keys, values and products."""
 FORMATS = ("auto", "none", "int8", "fp8", "fp8-block")
 _KEPT = ("kv_up_proj.weight",)
 """Cut in two and moved into queries and answers (latent attention)."""
@@ -49,13 +53,41 @@ def check_format(quantize: str) -> str:
     return "none" if quantize == "auto" else quantize
 
 
-def needed_bytes(config: ModelConfig, quantize: str, dtype: torch.dtype) -> int:
-    """Memory for the weights in a format that `check_format` gave; scales included."""
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """Memory for weights: all of them, and the routed experts among them."""
+
+    whole_bytes: int
+    expert_bytes: int
+
+
+def weigh(config: ModelConfig, quantize: str, dtype: torch.dtype) -> Needs:
+    """What a model takes in a format that `check_format` gave; scales included."""
+    whole = experts = 0.0
     with torch.device("meta"):
         weights = Decoder(config).state_dict()
-    plain: int = sum(weight.numel() for name, weight in weights.items() if not _packs(name, weight, quantize))
-    packed: int = sum(weight.numel() for name, weight in weights.items() if _packs(name, weight, quantize))
-    return plain * dtype.itemsize + packed + packed * 4 // (_BLOCK if quantize == "fp8-block" else config.hidden)
+    for name, weight in weights.items():
+        each = float(dtype.itemsize)
+        if _packs(name, weight, quantize):
+            each = 1 + 4 / (_BLOCK if quantize == "fp8-block" else weight.shape[-1])
+        whole += weight.numel() * each
+        experts += weight.numel() * each if _is_routed(name) else 0
+    return Needs(int(whole), int(experts))
+
+
+def plan_slots(config: ModelConfig, quantize: str, dtype: torch.dtype, room_bytes: int) -> int | None:
+    """How many experts of each layer lie on the device where not all fit; None: all do, or there are none.
+
+    0: not even those that one token chooses do. Some room is left for keys and values.
+    """
+    needs = weigh(config, quantize, dtype)
+    routers = [layer.mlp.router for layer in config.layers if layer.mlp.router is not None]
+    if needs.whole_bytes <= room_bytes or not routers:
+        return None
+    experts = max(router.experts for router in routers)
+    left_bytes = room_bytes * _WEIGHTS_SHARE - (needs.whole_bytes - needs.expert_bytes)
+    slots = int(left_bytes // (needs.expert_bytes / experts))
+    return min(slots, experts) if slots >= max(router.chosen for router in routers) else 0
 
 
 def fill_on_device(
@@ -65,26 +97,42 @@ def fill_on_device(
     device: torch.device,
     dtype: torch.dtype,
     quantize: str,
+    slots: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Decoder:
     """A decoder in evaluation mode on `device`. `weights` must be all of them; who reads them checks that.
 
-    Norms are kept in `dtype`, which GPU kernels want, and routers in float32. `progress` gets the fraction done.
+    Norms are kept in `dtype`, which GPU kernels want, and routers in float32. With `slots`, experts stay in host
+    memory, and so many of each layer lie on the device (`model.experts.offload`). `progress` gets the fraction done.
     """
     with torch.device("meta"):
         decoder = Decoder(config)
     total = len(decoder.state_dict())
     for done, (name, weight) in enumerate(weights, 1):
+        away = slots is not None and _is_routed(name)
+        place = _HOST if away else device
+        pinned = away and device.type == "cuda"
         if _packs(name, weight, quantize):
-            _pack(decoder, name, weight.to(device, dtype), quantize)
+            _pack(decoder, name, weight.to(place, dtype), quantize, pinned=pinned)
         else:
             owner, _, attribute = name.rpartition(".")
             kept = torch.float32 if ".router." in name else dtype
-            own = weight.to(device, kept, copy=True)
+            own = weight.to(place, kept, copy=True)
+            own = own.pin_memory() if pinned else own
             decoder.get_submodule(owner).register_parameter(attribute, nn.Parameter(own, requires_grad=False))
         if progress is not None:
             progress(done / total)
+    if slots is not None:
+        mover = CudaMover(device) if device.type == "cuda" else PlainMover()
+        offload(list(decoder.layers), slots=slots, device=device, mover=mover)
     return decoder.eval()
+
+
+def _is_routed(name: str) -> bool:
+    """Is it a stack of routed experts, or their biases?"""
+    owner, _, attribute = name.rpartition(".")
+    parts = ("gate_proj", "up_proj", "down_proj", "gate_bias", "up_bias", "down_bias")
+    return owner.endswith(".mlp") and attribute in parts
 
 
 def _packs(name: str, weight: Tensor, quantize: str) -> bool:
@@ -95,10 +143,13 @@ def _packs(name: str, weight: Tensor, quantize: str) -> bool:
     return quantize != "fp8-block" or weight.shape[-1] % _BLOCK == 0
 
 
-def _pack(decoder: Decoder, name: str, weight: Tensor, quantize: str) -> None:
+def _pack(decoder: Decoder, name: str, weight: Tensor, quantize: str, *, pinned: bool) -> None:
     stack = Stack(weight=weight if weight.dim() == 3 else weight[None])
     group = _BLOCK if quantize == "fp8-block" else None
     packed = quantize_stack(stack, EIGHT_BITS[quantize.removesuffix("-block")], group=group)
+    if pinned:
+        assert packed.scale is not None
+        packed = replace(packed, weight=packed.weight.pin_memory(), scale=packed.scale.pin_memory())
     owner, _, attribute = name.removesuffix(".weight").rpartition(".")
     module = decoder.get_submodule(owner)
     delattr(module, attribute)

@@ -20,7 +20,7 @@ from model.config import ModelConfig
 from model.device import free_bytes
 from model.errors import ModelTooLargeError, UsageError
 from model.load import WeightTransform, load_served, pack
-from model.on_device import LoadedOnDevice, check_format, fill_on_device, needed_bytes
+from model.on_device import LoadedOnDevice, check_format, fill_on_device, plan_slots, weigh
 from model.packer import Packer, Quantize
 from model.paged.decoder import is_paged
 from model.tokenizer import Tokenizer
@@ -104,11 +104,18 @@ def open_on_device(
                 f"{path.name} has recurrent layers ({config.architecture}), which tersely computes on the CPU alone.",
                 hint="Use --device cpu.",
             )
-        _require_room(path, needed_bytes(config, chosen, dtype), room_bytes)
+        needs = weigh(config, chosen, dtype)
+        slots = plan_slots(config, chosen, dtype, room_bytes)
+        if not slots:
+            _require_room(path, needs.whole_bytes, room_bytes)
+        else:  # experts stay in host memory
+            _require_room(path, needs.expert_bytes, free_bytes(_CPU))
         weights = checkpoint.weights()
         if transform is not None:
             weights = ((name, transform(name, weight.float())) for name, weight in weights)
-        reference = fill_on_device(config, weights, device=device, dtype=dtype, quantize=chosen, progress=progress)
+        reference = fill_on_device(
+            config, weights, device=device, dtype=dtype, quantize=chosen, slots=slots, progress=progress
+        )
         loaded = LoadedOnDevice(
             reference=reference, config=config, parameters=checkpoint.parameters, quantization=chosen
         )

@@ -41,7 +41,8 @@ def make_paged_runner(
     caches = PagedCaches(decoder.pool)
     stage = None
     if device.type == "cuda":
-        stage = Stage(decoder, most_tokens=context_tokens + MOST_QUERIES)
+        asks_host = any(getattr(module, "asks_host", False) for module in reference.modules())
+        stage = Stage(decoder, most_tokens=context_tokens + MOST_QUERIES, capture=not asks_host)
         stage.warm_up()
     return PagedRunner(
         decoder, caches, stage=stage, prompt_tokens=prompt_tokens or PROMPT_TOKENS, drafts=drafts, costs=costs

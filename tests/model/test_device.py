@@ -13,7 +13,7 @@ from model.device import device_dtype, free_bytes, pick_device
 from model.errors import UsageError
 from model.experts.projection import QuantizedProjection
 from model.experts.quantized import QuantizedStack
-from model.on_device import check_format, fill_on_device, needed_bytes
+from model.on_device import check_format, fill_on_device, plan_slots, weigh
 from tests.model.tiny_hf import CASES, VOCABULARY, write_hf
 
 CPU = torch.device("cpu")
@@ -84,6 +84,31 @@ def test_packed_weights_stay_close(case: str, quantize: str, tmp_path: Path) -> 
 
 def test_what_a_format_takes(tmp_path: Path) -> None:
     checkpoint = HuggingFaceCheckpoint(write_hf(tmp_path / "m", CASES["mixtral"]))
-    plain = needed_bytes(checkpoint.config, "none", torch.bfloat16)
-    assert plain == 2 * checkpoint.parameters
-    assert plain / 2 < needed_bytes(checkpoint.config, "fp8", torch.bfloat16) < 0.75 * plain
+    plain = weigh(checkpoint.config, "none", torch.bfloat16)
+    assert plain.whole_bytes == 2 * checkpoint.parameters
+    assert 0.3 * plain.whole_bytes < plain.expert_bytes < plain.whole_bytes
+    assert (
+        plain.whole_bytes / 2 < weigh(checkpoint.config, "fp8", torch.bfloat16).whole_bytes < 0.75 * plain.whole_bytes
+    )
+
+
+@pytest.mark.parametrize("case", ["mixtral", "gpt-oss", "deepseek-v2"])
+@pytest.mark.parametrize("quantize", ["none", "int8"])
+def test_experts_that_do_not_fit_take_turns(case: str, quantize: str, tmp_path: Path) -> None:
+    checkpoint = HuggingFaceCheckpoint(write_hf(tmp_path / "m", CASES[case]))
+    config = checkpoint.config
+    needs = weigh(config, quantize, torch.float32)
+    router = config.layers[-1].mlp.router
+    assert router is not None
+    assert plan_slots(config, quantize, torch.float32, needs.whole_bytes) is None
+    assert plan_slots(config, quantize, torch.float32, needs.whole_bytes - needs.expert_bytes) == 0
+    slots = plan_slots(config, quantize, torch.float32, needs.whole_bytes - needs.expert_bytes // 100)
+    assert slots is not None
+    assert router.chosen <= slots < router.experts
+    whole, moved = (
+        fill_on_device(config, checkpoint.weights(), device=CPU, dtype=torch.float32, quantize=quantize, slots=count)
+        for count in (None, slots)
+    )
+    ids = torch.randint(0, VOCABULARY, (1, 9), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(moved(ids), whole(ids), rtol=0, atol=1e-4)
