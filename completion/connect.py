@@ -44,4 +44,13 @@ def connect(settings: CompletionSettings) -> EngineCompleter:
 
 
 def _context(settings: CompletionSettings) -> Workspace | None:
-    return Workspace(index=settings.trusted) if settings.context else None
+    if not settings.context:
+        return None
+    embedder = None
+    if settings.embeddings_url is not None:
+        from completion.context.embedding import HttpEmbedder
+
+        file = settings.embeddings_token_file
+        token = None if file is None else read_token(Path(file).expanduser())
+        embedder = HttpEmbedder(settings.embeddings_url, model=settings.embeddings_model, token=token)
+    return Workspace(index=settings.trusted, embedder=embedder)

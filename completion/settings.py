@@ -49,6 +49,12 @@ class CompletionSettings:
     """Show the model what the cursor needs of other files, where the model was trained to read such."""
     trusted: bool = True
     """Whether files of the workspace may be read and indexed; without, only open buffers are known."""
+    embeddings_url: str | None = None
+    """Server with OpenAI's embeddings, up to `/v1`, that tells which code means alike; None: words decide."""
+    embeddings_model: str = "default"
+    """The model to ask there."""
+    embeddings_token_file: str | None = None
+    """File with the bearer token for `embeddings_url`."""
     adapter: str | None = None
     """File that `tersely train` wrote, merged into the model; None: the one that the model brings, if any."""
     threads: int | None = None

@@ -11,21 +11,27 @@ import re
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import log
 
+from completion.context.embedding import Likeness
 from completion.context.facts import Definition
 from completion.context.kin import callers, counterparts, own_class, siblings
 from completion.context.library import Library
 from completion.context.receivers import OWN, classes_of
 from completion.context.resolve import Place, bindings, follow, is_package, members, module_of, resolve
 from completion.context.site import Surroundings, echoes_of
-from completion.context.words import names
+from completion.context.store import Hit
+from completion.context.words import CHUNK_LINES, names
 
 _QUERY_WORDS = 12
 _SEARCHED = 4000
 """Chunks that one search may weigh against each other: about 1 µs each."""
 _CHUNKS = 12
+_POOL = 40
+"""Chunks of like words from which those of like meaning are chosen."""
+_BEST_SCORE = 30.0
+_STEP = 8
 _MODULE_MEMBERS = 100
 _BASES_DEPTH = 5
 _ASKED = 60
@@ -70,9 +76,17 @@ class Gatherer:
     """Collects the candidates of one cursor. `is_late` ends it early: what is there by then is used."""
 
     def __init__(
-        self, library: Library, site: Surroundings, text: str, recent: Recent, is_late: Callable[[], bool]
+        self,
+        library: Library,
+        site: Surroundings,
+        text: str,
+        recent: Recent,
+        is_late: Callable[[], bool],
+        likeness: Likeness | None = None,
     ) -> None:
+        """`likeness`: reorders chunks that look alike by what they mean."""
         self._library, self._site, self._text = library, site, text
+        self._likeness = likeness
         self._recent = recent
         self._is_late = is_late
         self._sources = (
@@ -218,17 +232,34 @@ class Gatherer:
                 )
 
     def _alike(self) -> Iterator[Candidate]:
-        for hit in self._library.search(self._telling_words(), limit=_CHUNKS):
-            if hit.path != self._site.path:
-                yield Candidate(
-                    source="alike",
-                    path=hit.path,
-                    name="",
-                    first_line=hit.first_line,
-                    last_line=hit.last_line,
-                    reason="looks like the code around the cursor",
-                    score=hit.score,
-                )
+        pool = _CHUNKS if self._likeness is None else _POOL
+        hits = [hit for hit in self._library.search(self._telling_words(), limit=pool) if hit.path != self._site.path]
+        for hit in self._reordered(hits)[:_CHUNKS]:
+            yield Candidate(
+                source="alike",
+                path=hit.path,
+                name="",
+                first_line=hit.first_line,
+                last_line=hit.last_line,
+                reason="looks like the code around the cursor",
+                score=hit.score,
+            )
+
+    def _reordered(self, hits: list[Hit]) -> list[Hit]:
+        """By what they mean, where that is known already; by their words otherwise."""
+        if self._likeness is None or not hits:
+            return hits
+        texts = [self._library.lines(hit.path, hit.first_line, hit.last_line) for hit in hits]
+        cosines = self._likeness.compare(self._around(), texts)
+        if cosines is None:
+            return hits
+        order = sorted(zip(cosines, range(len(hits)), strict=True), key=lambda one: (-one[0], one[1]))
+        return [replace(hits[index], score=_BEST_SCORE * max(0.0, cosine)) for cosine, index in order]
+
+    def _around(self) -> str:
+        """The lines around the cursor, in steps, so that few cursors make few texts."""
+        first = max(0, self._site.line - 1 - CHUNK_LINES // 2) // _STEP * _STEP
+        return "\n".join(self._text.split("\n")[first : first + CHUNK_LINES])
 
     def _telling_words(self) -> list[str]:
         """Words near the cursor, by how near and how rare, as many as can be looked up in the time there is."""

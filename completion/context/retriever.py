@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from completion.api import CompletionRequest
 from completion.context.candidates import Candidate, Gatherer, Recent
+from completion.context.embedding import Likeness
 from completion.context.library import Library
 from completion.context.rank import Budget, Ranked, Shown, choose, rank
 from completion.context.redact import redact
@@ -53,8 +54,12 @@ class _Held:
 class Retriever:
     """Answers for one root. Remembers what it last showed, since that is in the engine's cache."""
 
-    def __init__(self, library: Library, *, time_limit_ms: float | None) -> None:
-        """`time_limit_ms`: after this time, what was found by then is used; None: no limit."""
+    def __init__(self, library: Library, *, time_limit_ms: float | None, likeness: Likeness | None = None) -> None:
+        """`time_limit_ms`: after this time, what was found by then is used; None: no limit.
+
+        `likeness`: compares chunks by what they mean; None: by their words alone.
+        """
+        self._likeness = likeness
         self.library = library
         self.recent = Recent()
         self._time_limit_ms = time_limit_ms
@@ -76,7 +81,7 @@ class Retriever:
         assert facts is not None
         site = look_around(text=request.text, offset=request.offset, path=request.path, language=language, facts=facts)
         library.limit(is_late)
-        candidates = Gatherer(library, site, request.text, self.recent, is_late).gather()
+        candidates = Gatherer(library, site, request.text, self.recent, is_late, self._likeness).gather()
         library.limit(None)
         self._cut_short = is_late()
         return site, [one for one in candidates if one.path != request.path]

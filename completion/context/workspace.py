@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from completion.api import CompletionRequest
 
 if TYPE_CHECKING:
+    from completion.context.embedding import Embedder, Likeness
     from completion.context.indexer_process import IndexerProcess
     from completion.context.library import Library
     from completion.context.rank import Budget
@@ -48,16 +49,20 @@ class Workspace:
         notice: Callable[[str], None] = logger.warning,
         time_limit_ms: float | None = TIME_LIMIT_MS,
         first_wait_s: float = 3.0,
+        embedder: Embedder | None = None,
     ) -> None:
         """`index`: keep indexes on disk; without, only the editor's buffers are known. `notice`: told on a thread.
 
         `time_limit_ms`: how long one question may take; None: as long as it needs. `first_wait_s`: a root that nobody
-        named (a single question from the command line) is given this long to be indexed first.
+        named (a single question from the command line) is given this long to be indexed first. `embedder`: reorders by
+        meaning what looks alike; None: words decide.
         """
         self._first_wait_s = first_wait_s
         self._time_limit_ms = time_limit_ms
         self._index = index
         self._notice = notice
+        self._embedder = embedder
+        self._likeness: Likeness | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._named: set[str] = set()
         self._retrievers: dict[str, Retriever] = {}
@@ -152,7 +157,11 @@ class Workspace:
             return self._indexers.get(root)
         folder = Path(root)
         file = index_file(folder) if self._index and _is_project(folder) else None
-        self._retrievers[root] = Retriever(Library(file), time_limit_ms=self._time_limit_ms)
+        if self._embedder is not None and self._likeness is None:
+            from completion.context.embedding import Likeness
+
+            self._likeness = Likeness(self._embedder)
+        self._retrievers[root] = Retriever(Library(file), time_limit_ms=self._time_limit_ms, likeness=self._likeness)
         if file is None:
             return None
         try:
@@ -215,6 +224,9 @@ class Workspace:
     def _close_all(self) -> None:
         for root in list(self._retrievers):
             self._close(root)
+        if self._likeness is not None:
+            self._likeness.close()
+            self._likeness = None
 
 
 def _is_project(root: Path) -> bool:

@@ -19,7 +19,7 @@ def test_what_changes_together_is_told_together() -> None:
     coalescer = Coalescer(told.put, quiet_s=0.1)
     for path in ("a", "b", "a"):
         coalescer.add(path)
-    assert told.get(timeout=10) == {"a", "b"}
+    assert told.get(timeout=10) == frozenset({"a", "b"})
     coalescer.close()
     assert told.empty()
 
@@ -28,7 +28,7 @@ def test_a_stream_of_changes_is_told_in_between() -> None:
     told: Told = queue.Queue()
     coalescer = Coalescer(told.put, quiet_s=60, patience_s=0.05)
     coalescer.add("a")
-    assert told.get(timeout=10) == {"a"}
+    assert told.get(timeout=10) == frozenset({"a"})
     coalescer.close()
 
 
