@@ -32,7 +32,7 @@ def command(
     token = secrets.token_urlsafe(24)
     with _listening(port) as listener:
         # Behind the `#`, the token is in no request and no log; the page takes it out of the address bar.
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}/#token={token}"
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/#{token}"
         if json:
             print_json({"model": engine.model, "pid": engine.pid, "url": url})
         else:

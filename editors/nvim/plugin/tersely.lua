@@ -22,7 +22,7 @@ vim.api.nvim_create_user_command("Tersely", function(call)
   require("tersely.command").run(call.fargs)
 end, {
   nargs = "*",
-  desc = "tersely: status, model, level, toggle, explain, restart",
+  desc = "tersely: status, model, level, toggle, explain, page, restart",
   complete = function(lead, line)
     return require("tersely.command").complete(lead, line)
   end,

@@ -8,8 +8,8 @@ const TOKEN = "tersely-token";
 
 /** The token from the address, which is cleaned of it, or from this tab's own storage. */
 function storedToken() {
-  const given = new URLSearchParams(location.hash.slice(1)).get("token");
-  if (given !== null) {
+  const given = location.hash.slice(1);
+  if (given !== "") {
     sessionStorage.setItem(TOKEN, given);
     history.replaceState(null, "", location.pathname);
   }

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
@@ -149,6 +151,24 @@ def test_an_explanation_is_a_page(neovim: Neovim):
     assert "def f(left, right):\n    return " in neovim.text
     neovim.type("q")
     assert neovim.line == "    return "
+
+
+def test_the_engines_page_is_opened(neovim: Neovim):
+    neovim.lua("vim.ui.open = function(address) _G.opened = address end")
+    start(neovim)
+    neovim.nvim.command("Tersely page")
+    address, _, token = str(neovim.until(lambda: neovim.lua("return _G.opened"))).partition("#")
+    stats = httpx.get(f"{address}stats", headers={"Authorization": f"Bearer {token}"}, timeout=30).json()
+    assert stats["engine"]["model_name"] == "fake"
+    assert neovim.notified() == []
+
+
+def test_no_page_without_an_engine(neovim: Neovim, tmp_path: Path):
+    neovim.lua("vim.env.TERSELY_HOME = ...", str(tmp_path / "other"))
+    assert neovim.setup()
+    neovim.nvim.command("Tersely page")
+    [told] = neovim.until(neovim.notified)
+    assert told.startswith("tersely: No engine is running.")
 
 
 def test_health(neovim: Neovim):

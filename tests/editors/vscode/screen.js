@@ -29,7 +29,7 @@ class Screen {
   }
 
   async start(url) {
-    await this.page.goto(url);
+    await this.page.goto(url, { timeout: READY_MS });
     await this.page.locator(".monaco-workbench").waitFor({ timeout: READY_MS });
     await this.page.locator(".statusbar-item", { hasText: "tersely" }).first().waitFor({ timeout: READY_MS });
   }

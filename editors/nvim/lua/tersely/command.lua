@@ -90,6 +90,10 @@ function actions.explain()
   require("tersely.explain").open()
 end
 
+function actions.page()
+  require("tersely.page").open()
+end
+
 function actions.restart()
   require("tersely.client").restart()
 end
