@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,11 +48,13 @@ class Observation:
     right: bool
 
 
-async def observe(engine: Engine, positions: list[Position]) -> list[Observation]:
-    """What is suggested at each position, as far as anything is."""
+async def observe(engine: Engine, positions: list[Position], *, until_s: float) -> list[Observation]:
+    """What is suggested at each position, as far as anything is, until a moment of `time.monotonic`."""
     settings = CompletionSettings(look_ahead=False, time_limit_ms=None, context=False)
     found: list[Observation] = []
     for position in positions:
+        if time.monotonic() > until_s:
+            break
         completer = EngineCompleter(engine, settings)
         request = CompletionRequest(text=position.text, offset=position.offset, path=position.path)
         (suggestion,) = await completer.attempt(request)
@@ -124,13 +127,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.quality.calibrate", description=__doc__)
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--count", type=int, default=1500)
+    parser.add_argument("--minutes", type=float, default=60.0, help="stop asking after this time")
     parser.add_argument("--out", type=Path, default=Path(confidence.__file__).with_name("confidence.json"))
     parser.add_argument("--rows", type=Path, help="also keep the observations here, as JSON lines")
     arguments = parser.parse_args()
     positions = corpus_positions(arguments.corpus, count=arguments.count, seed=SEED)
     adapter = shipped_adapter(DEFAULT_MODEL)
     engine = LocalEngine.load(pull(DEFAULT_MODEL), adapter=adapter, threads=1)
-    observations = asyncio.run(_ask(engine, positions))
+    observations = asyncio.run(_ask(engine, positions, time.monotonic() + 60 * arguments.minutes))
     if arguments.rows:
         lines = [json.dumps({"signals": one.signals, "right": one.right}) + "\n" for one in observations]
         arguments.rows.write_text("".join(lines), encoding="utf-8")
@@ -143,9 +147,9 @@ def main() -> None:
     print(arguments.out.read_text(encoding="utf-8"))
 
 
-async def _ask(engine: LocalEngine, positions: list[Position]) -> list[Observation]:
+async def _ask(engine: LocalEngine, positions: list[Position], until_s: float) -> list[Observation]:
     try:
-        return await observe(engine, positions)
+        return await observe(engine, positions, until_s=until_s)
     finally:
         await engine.aclose()
 

@@ -5,7 +5,7 @@ workspace; then the same prompts are continued to the next newline, and to the n
 
     python -m bench.terse [--count 520] [--rows FILE]
 
-`--rows` keeps the raw answers; where the file is there already, figures are made of it and no model is asked.
+`--rows` keeps the raw answers, so that a run that was cut short goes on.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from bench import results
 from bench.quality.positions import Position, held_out_positions
 from bench.terse import vetoes
-from bench.terse.ask import Row, ask_all, read_rows, write_rows
+from bench.terse.ask import Answers, ask_all
 from bench.terse.figures import figures
 from bench.terse.plot import draw
 from model.hub import DEFAULT_MODEL, pull
@@ -45,11 +46,11 @@ def unpacked(folder: Path, into: Path) -> dict[str, Path]:
     return roots
 
 
-async def _ask(positions: list[Position], roots: dict[str, Path]) -> list[Row]:
-    adapter = shipped_adapter(DEFAULT_MODEL)
+async def _ask(positions: list[Position], roots: dict[str, Path], answers: Answers, adapter: Path) -> None:
     engine = await asyncio.to_thread(LocalEngine.load, pull(DEFAULT_MODEL), adapter=adapter, threads=1)
     try:
-        return await ask_all(engine, positions, roots)
+        async for rows in ask_all(engine, positions, roots, first=answers.next):
+            answers.add(rows)
     finally:
         await engine.aclose()
 
@@ -58,23 +59,25 @@ def main() -> None:
     """Parse, ask, count, write."""
     parser = argparse.ArgumentParser(prog="python -m bench.terse", description=__doc__)
     parser.add_argument("--count", type=int, default=520)
-    parser.add_argument("--rows", type=Path)
+    parser.add_argument("--rows", type=Path, help="keep raw answers here, and go on from those that are there")
+    parser.add_argument("--adapter", type=Path, help="by default the embedded model's own")
+    parser.add_argument("--figures-only", action="store_true", help="ask nothing: count what --rows has")
     parser.add_argument("--no-vetoes", action="store_true", help="leave the search for false vetoes out")
     arguments = parser.parse_args()
     folder = cache_dir() / "held-out-packages" / "held-out"
     positions = held_out_positions(folder, count=arguments.count, seed=SEED)
     roots = unpacked(folder, cache_dir() / "bench" / "terse")
-    if arguments.rows is not None and arguments.rows.exists():
-        rows = read_rows(arguments.rows)
-    else:
-        rows = asyncio.run(_ask(positions, roots))
-        if arguments.rows is not None:
-            write_rows(rows, arguments.rows)
-    adapter = shipped_adapter(DEFAULT_MODEL)
+    adapter = arguments.adapter or shipped_adapter(DEFAULT_MODEL)
+    assert adapter is not None
+    digest = results.sha256(adapter)
+    with tempfile.TemporaryDirectory(prefix="tersely-bench-") as scratch:
+        answers = Answers(arguments.rows or Path(scratch) / "rows.jsonl", adapter_sha256=digest)
+        if not arguments.figures_only:
+            asyncio.run(_ask(positions, roots, answers, adapter))
     found: dict[str, Any] = {
         "seed": SEED,
-        "adapter_sha256": None if adapter is None else results.sha256(adapter),
-        **figures(positions, rows),
+        "adapter_sha256": digest,
+        **figures(positions[: answers.next], answers.rows),
     }
     if not arguments.no_vetoes:
         python = sorted(root for root in roots.values() if any(root.rglob("*.py")))

@@ -8,9 +8,11 @@ import pytest
 
 from bench.quality.calibrate import Observation, expected_error, fit
 from bench.quality.positions import Position
-from bench.terse.ask import BLANK_LINE, NEWLINE, TERSELY, Row, read_rows, write_rows
+from bench.terse.ask import BLANK_LINE, NEWLINE, TERSELY, Answers, Row, cut_at
 from bench.terse.figures import breaks, figures, repeats_suffix
 from completion.confidence import Circumstances, signals
+from model.api import Chunk, Usage
+from model.errors import UsageError
 from tests.cursor import at_cursor
 
 PLAIN = Circumstances(
@@ -73,8 +75,11 @@ def test_figures(tmp_path: Path) -> None:
         *(said(number, NEWLINE, text) for number, text in enumerate(("x = 2", "x = 4", "0"))),
         *(said(number, BLANK_LINE, text, 20) for number, text in enumerate(("x = 2\ny = 1", "x = 4", "0"))),
     ]
-    write_rows(rows, tmp_path / "rows.jsonl")
-    assert read_rows(tmp_path / "rows.jsonl") == rows
+    Answers(tmp_path / "rows.jsonl", adapter_sha256="a").add(rows)
+    kept = Answers(tmp_path / "rows.jsonl", adapter_sha256="a")
+    assert (kept.rows, kept.next) == (rows, 3)
+    with pytest.raises(UsageError):
+        Answers(tmp_path / "rows.jsonl", adapter_sha256="b")
     found = figures(positions, rows)
     ours, newline, blank = (found["contenders"][name] for name in (TERSELY, NEWLINE, BLANK_LINE))
     assert ours["right_of_all"]["share"] == pytest.approx(1 / 3, abs=1e-3)
@@ -98,3 +103,11 @@ def test_expected_error() -> None:
     assert expected_error([0.25] * 4, [True, False, False, False]) == pytest.approx(0.0)
     assert expected_error([0.95, 0.95], [False, False]) == pytest.approx(0.95)
     assert expected_error([], []) == 0.0
+
+
+def test_a_plain_client_cuts_the_same_answer() -> None:
+    usage = [Usage(prompt_tokens=1, cached_tokens=0, completion_tokens=count) for count in (1, 2, 3)]
+    chunks = [Chunk(text=text, usage=one) for text, one in zip(("a", "\n", "\nb"), usage, strict=True)]
+    assert cut_at(chunks, "\n") == ("a", 2)
+    assert cut_at(chunks, "\n\n") == ("a", 3)
+    assert cut_at(chunks[:1], "\n") == ("a", 1)
