@@ -109,9 +109,9 @@ def test_failure_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
 def test_meaning_reorders_what_has_words_in_common(tmp_path: Path) -> None:
     library = indexed(
         tmp_path,
-        {"a.py": "# cart items total\nyyyy = 1\n", "b.py": "# cart items\nxxxx = 1\n"},
+        {"a.py": "# cart items total\ny = y\n", "b.py": "# cart items\nx = x\n"},
     )
-    _, request = ask(library, "main.py", "# cart items total\nxxxx\n‸")
+    _, request = ask(library, "main.py", "# cart items total\nx = x\n‸")
     likeness = Likeness(Letters())
     retriever = Retriever(library, time_limit_ms=None, likeness=likeness)
 
