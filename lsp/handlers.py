@@ -11,6 +11,7 @@ from lsprotocol import types
 from lsp import inline, menu
 from lsp.host import Connect
 from lsp.positions import Encoding
+from lsp.refactor import add_refactoring
 from lsp.server import SECTION, Server
 from lsp.settings import parse
 
@@ -40,6 +41,7 @@ def build(connect: Connect) -> Server:
     _add_suggestions(server)
     _add_explanations(server)
     _add_reports(server)
+    add_refactoring(server)
     return server
 
 

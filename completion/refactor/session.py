@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -78,17 +78,21 @@ class Report:
 
 @dataclass
 class Session:
-    """A workspace with changes in the making. `command`: what must succeed over each unit's change."""
+    """A workspace with changes in the making. `command`: what must succeed over each unit's change.
+
+    `buffers`: an editor's texts, which stand for their files.
+    """
 
     root: Path
     planner: Planner
     fill: Fill | None = None
     command: str = ""
     accept_extras: bool = False
+    buffers: InitVar[Mapping[str, str] | None] = None
     overlay: Overlay = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.overlay = Overlay(self.root)
+    def __post_init__(self, buffers: Mapping[str, str] | None) -> None:
+        self.overlay = Overlay(self.root, buffers=buffers)
         self.lock = threading.Lock()
 
     async def run(self, unit: Unit, instruction: str, *, done: Callable[[], None] = lambda: None) -> Report:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from completion.language import detect
 from completion.refactor.overlay import Overlay
-from completion.refactor.scopes import Binding, Scopes, scopes_of
+from completion.refactor.scopes import NAMES, Binding, Scopes, leaves, scopes_of
 from completion.refactor.symbols import Place, places, resolve, split
 from completion.refactor.wish import Symbol
 from model.errors import RefusedError
@@ -62,3 +62,26 @@ def _holder(found: Scopes, binding: Binding, path: str) -> str:
     offset = found.parsed.offset(binding.names[0].start_byte)
     inside = [one for one in places(found.parsed.text, path) if one.first <= offset < one.last]
     return f"{inside[-1].symbol.name}.{binding.name}" if inside else binding.name
+
+
+def name_at(text: str, path: str, offset: int) -> str:
+    """The symbol that the name at an offset means, as calls name it. Raises `RefusedError` where there is no name."""
+    found = scopes_of(text, detect(path=path).id)
+    if found is None:
+        raise RefusedError(f"Names in {path} cannot be told.", hint="This works in languages with known scopes.")
+    byte = found.parsed.byte(offset)
+    for node in leaves(found.parsed.tree.root_node):
+        if not node.start_byte <= byte <= node.end_byte or "identifier" not in node.type:
+            continue
+        binding = found.binding(node) if node.type in NAMES else None
+        byte_starts = [node.start_byte] if binding is None else [one.start_byte for one in binding.names]
+        starts = [found.parsed.offset(one) for one in byte_starts]
+        for place in places(text, path):
+            if place.start in starts:
+                return f"{path}::{place.symbol.name}"
+        own = (node.text or b"").decode("utf-8", "replace")
+        holders = [one for one in places(text, path) if one.first <= min(starts) < one.last]
+        if binding is None:
+            return own
+        return f"{path}::{holders[-1].symbol.name}.{own}" if holders else f"{path}::{own}"
+    raise RefusedError("There is no name under the cursor.", hint="Put the cursor on one.")

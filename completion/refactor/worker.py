@@ -1,0 +1,137 @@
+"""The process behind an editor's refactoring: one request on standard input, one reply on standard output, both JSON.
+
+The language server stays light and cancels by ending the process. Nothing is written to the workspace: the reply holds
+edits, and the editor makes them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from completion.refactor.calls import ACTING
+from completion.refactor.edits import extra_edits, line_edits
+from completion.refactor.overlay import Overlay
+from completion.refactor.plan import Fixed, Hole, Planner
+from completion.refactor.schema import decode
+from completion.refactor.session import Report, Session, Unit
+from completion.refactor.tools.locals import name_at
+from completion.settings import CompletionSettings
+from model.errors import InternalError, TerselyError, UsageError
+
+CURSOR = "@cursor"
+"""As a symbol in a call: the name at the request's `offset`."""
+
+
+def main() -> int:
+    """Answer the request on standard input."""
+    from completion.refactor.worker_process import Reply
+
+    request = json.loads(sys.stdin.buffer.read())
+    try:
+        reply: Reply = asyncio.run(answer(request))
+    except TerselyError as error:
+        reply = {"error": error.message, "hint": error.hint}
+    except Exception as error:  # noqa: BLE001 - whatever it is, the editor is told, and the process ends.
+        defect = InternalError(f"{type(error).__name__}: {error}", hint="Please report it.")
+        reply = {"error": defect.message, "hint": defect.hint}
+    sys.stdout.buffer.write(json.dumps(reply).encode())
+    return 0
+
+
+async def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """`root`, `buffers` (path → text), `path`, and a `wish` or a `call`; `lines` selects, `offset` is the cursor.
+
+    The reply: `report`, and `changes` with `path`, `created`, `removed`, and `edits` (`LineEdit`). Raises the errors of
+    the engine, and `UsageError` for what is no call.
+    """
+    settings = CompletionSettings(**request.get("settings", {}))
+    lines = request.get("lines")
+    unit = Unit(path=request.get("path", ""), lines=None if lines is None else (int(lines[0]), int(lines[1])))
+    async with AsyncExitStack() as held:
+        planner = _planner(request, settings, held)
+        session = Session(
+            Path(request["root"]), planner, fill=_Fills(settings, held), buffers=request.get("buffers", {})
+        )
+        report = await session.run(unit, request.get("wish") or "")
+    return {"report": report.as_json(), "changes": _changes(session.overlay, report, request.get("buffers", {}))}
+
+
+def _planner(request: dict[str, Any], settings: CompletionSettings, held: AsyncExitStack) -> Planner:
+    call = request.get("call")
+    if call is None:
+        from completion.refactor.connect import connect_planner
+
+        connected = connect_planner(settings)
+        held.push_async_callback(connected.engine.aclose)
+        return connected.planner
+    arguments = dict(call)
+    name = str(arguments.pop("name", ""))
+    if arguments.get("symbol") == CURSOR:
+        text = request["buffers"][request["path"]]
+        arguments["symbol"] = name_at(text, request["path"], int(request["offset"]))
+    made = decode(name, arguments)
+    if not isinstance(made, ACTING):
+        raise UsageError(f"{name} only looks.", hint="Ask for a call that changes something.")
+    return Fixed((made,))  # type: ignore[arg-type]
+
+
+class _Fills:
+    """A `Fill` whose completer is made when the first hole is to be filled."""
+
+    def __init__(self, settings: CompletionSettings, held: AsyncExitStack) -> None:
+        self._settings, self._held, self._loop = settings, held, asyncio.get_running_loop()
+
+    def __call__(self, hole: Hole) -> str:
+        """The text of a hole; called on a thread."""
+        from completion.connect import connect
+        from completion.refactor.filling import Filler
+
+        async def made() -> Filler:
+            completer = connect(replace(self._settings, context=False))
+            self._held.push_async_callback(completer.aclose)
+            return Filler(completer, self._loop)
+
+        return asyncio.run_coroutine_threadsafe(made(), self._loop).result()(hole)
+
+
+def _changes(overlay: Overlay, report: Report, buffers: dict[str, str]) -> list[dict[str, Any]]:
+    """What becomes of each file, places to review included; line ends as the file (or the buffer) has them."""
+    found: dict[str, dict[str, Any]] = {}
+    for change in overlay.changes():
+        before, after = change.before or "", change.after or ""
+        edits = line_edits(before, after) if change.after is not None else []
+        edits += extra_edits(before, after, [one for one in report.extras if one.path == change.path])
+        found[change.path] = {
+            "path": change.path,
+            "created": change.before is None,
+            "removed": change.after is None,
+            "edits": [one.as_json() for one in edits],
+        }
+    for path in sorted({one.path for one in report.extras} - found.keys()):
+        text = overlay.read(path)
+        edits = extra_edits(text, text, [one for one in report.extras if one.path == path])
+        found[path] = {
+            "path": path, "created": False, "removed": False, "edits": [one.as_json() for one in edits],
+        }  # fmt: skip
+    for path, told in found.items():
+        ending = _ending(overlay, path, buffers)
+        if ending != "\n":
+            for edit in told["edits"]:
+                edit["text"] = edit["text"].replace("\n", ending)
+    return list(found.values())
+
+
+def _ending(overlay: Overlay, path: str, buffers: dict[str, str]) -> str:
+    try:
+        raw = (
+            buffers[path] if path in buffers else (overlay.root / path).read_bytes()[:65536].decode("utf-8", "replace")
+        )
+    except OSError:
+        return "\n"
+    return "\r\n" if "\r\n" in raw else "\r" if "\r" in raw and "\n" not in raw else "\n"
