@@ -20,6 +20,7 @@ from model.experts.weights import ExpertWeights
 def compute_experts(weights: ExpertWeights, x: Tensor, shares: Tensor, chosen: Tensor) -> Tensor:
     """x [N, D], shares float32 [N, K], chosen [N, K] to the weighted sum of the chosen experts' answers, [N, D].
 
+    The number behind the last expert's is nobody's, and adds nothing: where a process has a part of the experts alone.
     On a CUDA device with Triton the host never waits for the choice; gradients, CPUs and the rest go expert by expert.
     """
     learns = torch.is_grad_enabled() and (x.requires_grad or weights.gate.weight.requires_grad)

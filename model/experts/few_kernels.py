@@ -1,7 +1,8 @@
 """Triton kernels for one to eight tokens: each chosen expert's rows are read where they lie, and nothing else is.
 
-A program takes a few rows of one token's one expert. What a token chose is read on the device, so the host never
-waits. Offsets into weights are 64-bit: a stack of experts has more than 2³¹ numbers.
+A program takes a few rows of one token's one expert; the number behind the last expert's is nobody's, and gives zeros.
+What a token chose is read on the device, so the host never waits. Offsets into weights are 64-bit: a stack of experts
+has more than 2³¹ numbers.
 
 Legend: N tokens, K experts chosen for each, R = N · K pairs, D hidden, I intermediate, S groups of inputs.
 """
@@ -50,6 +51,7 @@ def gate_up_kernel(
     inner,  # float32 [R, I]
     hidden_size,
     inner_size,
+    experts,
     x_stride,
     gate_expert,
     gate_row,
@@ -70,7 +72,7 @@ def gate_up_kernel(
     rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     expert = tl.load(chosen + pair).to(tl.int64)
     token = (pair // CHOSEN).to(tl.int64)
-    there = rows < inner_size
+    there = (rows < inner_size) & (expert < experts)
     gates = tl.zeros([ROWS, COLUMNS], dtype=tl.float32)
     ups = tl.zeros([ROWS, COLUMNS], dtype=tl.float32)
     scales = expert * inner_size * groups
@@ -92,7 +94,7 @@ def gate_up_kernel(
         gated += tl.load(gate_bias + expert * inner_size + rows, mask=there, other=0.0).to(tl.float32)
         raised += tl.load(up_bias + expert * inner_size + rows, mask=there, other=0.0).to(tl.float32)
     place = pair.to(tl.int64) * inner_size + rows
-    tl.store(inner + place, activate(gated, raised, ACTIVATION), mask=there)
+    tl.store(inner + place, activate(gated, raised, ACTIVATION), mask=rows < inner_size)
 
 
 @triton.jit
@@ -106,6 +108,7 @@ def down_kernel(
     parts,  # float32 [R, D]
     hidden_size,
     inner_size,
+    experts,
     down_expert,
     down_row,
     groups,
@@ -119,7 +122,7 @@ def down_kernel(
     pair = tl.program_id(0)
     rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     expert = tl.load(chosen + pair).to(tl.int64)
-    there = rows < hidden_size
+    there = (rows < hidden_size) & (expert < experts)
     total = tl.zeros([ROWS, COLUMNS], dtype=tl.float32)
     scales = expert * hidden_size * groups
     for first in range(0, inner_size, COLUMNS):
@@ -136,4 +139,4 @@ def down_kernel(
     if BIASED:
         answer += tl.load(down_bias + expert * hidden_size + rows, mask=there, other=0.0).to(tl.float32)
     place = pair.to(tl.int64) * hidden_size + rows
-    tl.store(parts + place, answer * tl.load(shares + pair), mask=there)
+    tl.store(parts + place, answer * tl.load(shares + pair), mask=rows < hidden_size)

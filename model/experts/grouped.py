@@ -83,14 +83,16 @@ def torch_grouped_experts(weights: ExpertWeights, x: Tensor, shares: Tensor, cho
     """x [N, D], shares float32 [N, K], chosen [N, K] to [N, D], through `torch.nn.functional.grouped_mm`."""
     sorting = sort_by_expert(chosen, weights.experts)
     ends = sorting.ends.to(torch.int32)
+    owners = sorting.experts.clamp_max(weights.experts - 1)
 
     def project(stack: Stack, rows: Tensor) -> Tensor:
         product: Tensor = functional.grouped_mm(rows, stack.weight.transpose(1, 2), offs=ends)
-        return product if stack.bias is None else product + stack.bias[sorting.experts]
+        return product if stack.bias is None else product + stack.bias[owners]
 
     read = x[sorting.tokens]
     inner = combine(weights.config, project(weights.gate, read), project(weights.up, read))
     answered = project(weights.down, inner).float() * shares.flatten()[sorting.pairs, None]
+    answered = answered.masked_fill(sorting.experts[:, None] >= weights.experts, 0)  # nobody's rows are not computed
     parts = torch.empty_like(answered)
     parts[sorting.pairs] = answered
     return parts.view(*chosen.shape, -1).sum(1).to(x.dtype)
@@ -113,7 +115,8 @@ def triton_grouped_experts(
         "M": shape.pairs,
         "N": shape.outputs,
         "num_warps": shape.warps,
-        "num_stages": shape.stages,
+        # Tiles of float32 take twice the shared memory.
+        "num_stages": shape.stages if x.element_size() == 2 else 2,
     }
     inner = torch.empty(pairs, inner_size, dtype=x.dtype, device=x.device)
     grouped_gate_up_kernel[(len(tiles.expert), -(-inner_size // shape.outputs))](
@@ -137,7 +140,7 @@ def triton_grouped_experts(
         K=shape.inputs,
         **common,
     )
-    parts = torch.empty(pairs, hidden, dtype=torch.float32, device=x.device)
+    parts = torch.zeros(pairs, hidden, dtype=torch.float32, device=x.device)  # nobody's pairs are in no tile
     grouped_down_kernel[(len(tiles.expert), -(-hidden // shape.outputs))](
         inner,
         sorting.pairs,

@@ -21,7 +21,7 @@ def experts_in_turn(weights: ExpertWeights, x: Tensor, shares: Tensor, chosen: T
     order = torch.argsort(chosen.flatten(), stable=True)  # [N · K], pairs by expert
     tokens = order // chosen.shape[1]
     portions = shares.flatten()[order].to(x.dtype)[:, None]
-    counts = torch.bincount(chosen.flatten(), minlength=weights.experts).tolist()
+    counts = torch.bincount(chosen.flatten(), minlength=weights.experts).tolist()[: weights.experts]
     total = torch.zeros_like(x)
     begin = 0
     for expert, count in enumerate(counts):

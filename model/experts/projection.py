@@ -53,6 +53,7 @@ def few_rows(stack: Stack, x: Tensor, *, shape: TileShape | None = None) -> Tens
         product,
         outputs,
         inputs,
+        1,
         *strides(stack),
         *scaling(stack),
         BIASED=stack.bias is not None,

@@ -19,6 +19,8 @@ def reference_experts(weights: ExpertWeights, x: Tensor, shares: Tensor, chosen:
     for token in range(x.shape[0]):
         for rank in range(chosen.shape[1]):
             expert = int(chosen[token, rank])
+            if expert == weights.experts:  # nobody here
+                continue
             total[token] += shares[token, rank] * _one(weights, x[token].float(), expert)
     return total
 

@@ -108,6 +108,10 @@ class Steps:
             staged[row, self.queries + 1 : self.queries + 1 + len(table)] = torch.tensor(table)
         self._whole.copy_(staged, non_blocking=True)
 
+    def rehearse(self, tokens: int) -> None:
+        """Pretend that every sequence holds so many tokens, all in the scratch page: for timing, before any fill."""
+        self._whole[:, self.queries] = min(tokens, self.capacity_tokens)
+
     def begin(self) -> None:
         """Take what was filled in, in the types that kernels read."""
         self.tokens.copy_(self._whole[:, : self.queries])

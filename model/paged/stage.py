@@ -22,6 +22,8 @@ from model.paged.spans import Steps
 MOST_SEQUENCES = 8
 MOST_QUERIES = 8
 _WARM_UPS = 2
+_REHEARSED_TOKENS = 2048
+"""Attention is chosen by trying it on sequences of this length."""
 
 
 class Work(NamedTuple):
@@ -109,6 +111,7 @@ class _Shape:
     def capture(self, memory: Any) -> Any:
         """Record the step, in the graphs' common memory; returns that. Kernels compile in the runs before."""
         device = self._decoder.device
+        self._steps.rehearse(_REHEARSED_TOKENS)
         aside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(aside):

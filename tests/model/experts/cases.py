@@ -73,7 +73,13 @@ def tied(count: int, case: Case, device: torch.device) -> Tensor:
     return (torch.arange(count, device=device)[:, None] % case.experts).expand(-1, case.chosen).contiguous()
 
 
-CHOICES = {"spread": spread, "one takes all": one_takes_all, "tied": tied}
+def elsewhere(count: int, case: Case, device: torch.device) -> Tensor:
+    """Some experts are another process's: here they are nobody's."""
+    found = spread(count, case, device)
+    return torch.where(found % 2 == 0, found, case.experts)
+
+
+CHOICES = {"spread": spread, "one takes all": one_takes_all, "tied": tied, "elsewhere": elsewhere}
 GPT_OSS = Case(activation="clamped", bias=True, chosen=3)
 GELU = replace(Case(), activation="gelu")
 

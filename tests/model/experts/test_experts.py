@@ -149,8 +149,9 @@ def test_tiles_hold_every_pair_once_and_one_expert_each(choice: str, count: int,
         for expert, first, end in zip(tiles.expert, tiles.first.tolist(), tiles.end.tolist(), strict=True)
         for row in range(first, end)
     ]
-    assert [row for row, _ in held] == list(range(chosen.numel()))
-    assert [expert for _, expert in held] == sorting.experts.tolist()
+    owned = [expert for expert in sorting.experts.tolist() if expert < 5]
+    assert [row for row, _ in held] == list(range(len(owned)))
+    assert [expert for _, expert in held] == owned
     assert all(end - first <= rows for first, end in zip(tiles.first.tolist(), tiles.end.tolist(), strict=True))
 
 

@@ -9,6 +9,7 @@ import torch
 
 from model.api import SamplingParams
 from model.paged.sampling import Kind
+from model.paged.spans import Steps
 from model.paged.stage import Stage, Work, room
 from model.paged.triton_attention import TritonAttention
 from tests.model.paged.models import paged, reference, run_ragged
@@ -57,3 +58,14 @@ def test_captured_equals_eager(name: str, kind: Kind, tmp_path: Path) -> None:
         second = captured.run(works, kind)
         assert second.tokens == wanted
         assert torch.equal(second.logits, logits)
+
+
+def test_a_rehearsal_touches_no_page_but_the_scratch_page() -> None:
+    steps = Steps(2, 2, most_tokens=300, device=torch.device("cpu"))
+    steps.rehearse(2048)
+    steps.begin()
+    assert steps.lengths.tolist() == [320, 320]  # the room there is
+    assert steps.slots().max() < 64
+    steps.fill([[7]], [3], [[4]])
+    steps.begin()
+    assert steps.lengths.tolist() == [4, 2]

@@ -1,0 +1,1 @@
+"""Decode, first tokens and kernels on one GPU, with random weights at true sizes: `python -m bench.gpu`."""

@@ -1,0 +1,113 @@
+"""Kernels against their references on the device that is measured, before anything is timed.
+
+Each check returns the largest difference as a share of the largest answer; `BOUND` is what rounding explains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from model.config import MlpConfig, RouterConfig
+from model.experts.few import few_experts
+from model.experts.grouped import torch_grouped_experts, torch_groups, triton_grouped_experts
+from model.experts.quantized import quantize_experts
+from model.experts.reference import reference_experts
+from model.experts.weights import ExpertWeights, Stack
+from model.paged.attention import Held, Look, PagedAttention
+from model.paged.gathered import GatheredAttention
+from model.paged.spans import Spans, Steps
+from model.paged.triton_attention import TritonAttention
+from model.paged.xformers_attention import XformersAttention
+
+BOUND = 2e-2
+
+
+def check_all(device: torch.device, dtype: torch.dtype) -> dict[str, float | str]:
+    """Every check by name; what does not run here says why."""
+    found: dict[str, float | str] = {}
+    for name, check in (CHECKS if device.type == "cuda" else {}).items():
+        try:
+            found[name] = check(device, dtype)
+        except Exception as error:  # noqa: BLE001 - a check that does not run is a finding
+            found[name] = f"{type(error).__name__}: {error}"
+    return found
+
+
+def failed(found: dict[str, float | str]) -> list[str]:
+    """Checks that were off or did not run, but for xformers', which another attention replaces."""
+    return [
+        name
+        for name, value in found.items()
+        if (isinstance(value, str) and "xformers" not in name) or (isinstance(value, float) and not value < BOUND)
+    ]
+
+
+def _experts(device: torch.device, dtype: torch.dtype, quantize: str | None, tokens: int) -> tuple[float, ...]:
+    router = RouterConfig(experts=16, chosen=4, normalize=True)
+    generator = torch.Generator(device).manual_seed(1)
+
+    def stack(outputs: int, inputs: int) -> Stack:
+        drawn = torch.randn(16, outputs, inputs, device=device, generator=generator)
+        return Stack(weight=(drawn * inputs**-0.5).to(dtype))
+
+    config = MlpConfig(intermediate=768, router=router)
+    weights = ExpertWeights(gate=stack(768, 1024), up=stack(768, 1024), down=stack(1024, 768), config=config)
+    weights = weights if quantize is None else quantize_experts(weights, quantize)
+    x = torch.randn(tokens, 1024, device=device, generator=generator).to(dtype)
+    shares = torch.rand(tokens, 4, device=device, generator=generator)
+    chosen = torch.rand(tokens, 16, device=device, generator=generator).topk(4).indices
+    expected = reference_experts(weights, x, shares, chosen)
+    ways: list[Callable[[ExpertWeights, Tensor, Tensor, Tensor], Tensor]] = [few_experts, triton_grouped_experts]
+    if torch_groups(weights, x):
+        ways.append(torch_grouped_experts)
+    scale = float(expected.abs().max())
+    return tuple(float((way(weights, x, shares, chosen).float() - expected).abs().max()) / scale for way in ways)
+
+
+def _experts_check(quantize: str | None) -> Callable[[torch.device, torch.dtype], float]:
+    return lambda device, dtype: max(max(_experts(device, dtype, quantize, tokens)) for tokens in (1, 8, 50))
+
+
+def _attention_check(attention: PagedAttention, *, window: int | None) -> Callable[[torch.device, torch.dtype], float]:
+    def check(device: torch.device, dtype: torch.dtype) -> float:
+        generator = torch.Generator(device).manual_seed(2)
+
+        def draw(*shape: int) -> Tensor:
+            return torch.randn(*shape, device=device, generator=generator).to(dtype)
+
+        keys, values = draw(64 * 64, 4, 128), draw(64 * 64, 4, 128)
+        look, worst = Look(scale=128**-0.5, window=window), 0.0
+        pages = (tuple(range(1, 20)), tuple(range(40, 20, -1)))
+        for queries in (1, 4):
+            steps = Steps(2, queries, most_tokens=2048, device=device)
+            steps.fill([[0] * queries] * 2, [1200, 77], pages)
+            steps.begin()
+            query = draw(2 * queries, 16, 128)
+            held = Held(query[:, :4], query[:, :4], keys, values)
+            attend = attention.steady(steps)
+            attend.begin()
+            expected = GatheredAttention().steady(steps)(query, held, look).float()
+            off = (attend(query, held, look).float() - expected).abs().max() / expected.abs().max()
+            worst = max(worst, float(off))
+        spans = Spans((30, 50), (130, 50), pages, device)
+        query = draw(80, 16, 128)
+        held = Held(keys[spans.slots], values[spans.slots], keys, values)
+        expected = GatheredAttention().ragged(spans)(query, held, look).float()
+        off = (attention.ragged(spans)(query, held, look).float() - expected).abs().max() / expected.abs().max()
+        return max(worst, float(off))
+
+    return check
+
+
+CHECKS: dict[str, Callable[[torch.device, torch.dtype], float]] = {
+    "experts": _experts_check(None),
+    "experts, fp8": _experts_check("fp8"),
+    "experts, int8": _experts_check("int8"),
+    "attention, triton": _attention_check(TritonAttention(), window=None),
+    "attention, triton, window": _attention_check(TritonAttention(), window=100),
+    "attention, xformers": _attention_check(XformersAttention(), window=None),
+    "attention, xformers, window": _attention_check(XformersAttention(), window=100),
+}

@@ -1,0 +1,108 @@
+"""Two processes over gloo give the logits of one, whole, cached and over pages."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor
+
+from model.cached_decoder import CachedDecoder
+from model.checkpoint.decoder import fill_decoder
+from model.checkpoint.huggingface import HuggingFaceCheckpoint
+from model.decoder import Decoder
+from model.errors import UsageError
+from model.kv_cache import KvCache
+from model.paged.cache import PagedCaches
+from model.paged.decoder import PagedDecoder
+from model.paged.gathered import GatheredAttention
+from model.paged.pool import PagePool
+from model.paged.spans import Spans
+from model.parallel.shard import check_shardable, shard
+from tests.model.tiny_hf import CASES, VOCABULARY, write_hf
+
+NAMES = ("llama-2", "mixtral", "deepseek-v2", "gpt-oss", "phi-2")
+IDS: list[int] = torch.randint(0, VOCABULARY, (30,), generator=torch.Generator().manual_seed(2)).tolist()
+CPU = torch.device("cpu")
+
+
+def _load(folder: Path) -> Decoder:
+    checkpoint = HuggingFaceCheckpoint(folder)
+    return fill_decoder(checkpoint.config, checkpoint.weights())
+
+
+def _three_ways(decoder: Decoder) -> list[Tensor]:
+    """Logits of all tokens: at once, behind a cache, and over pages."""
+    cached = CachedDecoder(decoder)
+    cache = KvCache(cached.kv_shape)
+    parts = [cached.forward(IDS[:11], cache, last_only=False), cached.forward(IDS[11:], cache, last_only=False)]
+    paged = PagedDecoder(decoder, GatheredAttention())
+    paged.pool = PagePool(paged.kv_shape, pages=3, device=CPU, joined=paged.joined)
+    caches = PagedCaches(paged.pool)
+    held = caches.acquire(IDS)
+    caches.reserve(held, len(IDS))
+    over = paged.ragged(IDS, Spans((len(IDS),), (len(IDS),), (tuple(held.pages),), CPU))
+    hidden = [decoder(torch.tensor([IDS]))[0], torch.cat(parts), over]
+    return [decoder.head(found) for found in hidden]
+
+
+def _work(rank: int, port: int, folders: list[Path], out: Path) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    with torch.no_grad():
+        for folder in folders:
+            decoder = _load(folder)
+            whole = sum(weight.numel() for weight in decoder.parameters())
+            shard(decoder, rank=rank, processes=2)
+            own = sum(weight.numel() for weight in decoder.parameters())
+            torch.save({"logits": _three_ways(decoder), "share": own / whole}, out / f"{folder.name}.{rank}")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], Path]:
+    tmp = tmp_path_factory.mktemp("shard")
+    folders = [write_hf(tmp / name, CASES[name]) for name in NAMES]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    out = tmp / "out"
+    out.mkdir()
+    mp.spawn(_work, args=(port, folders, out), nprocs=2)
+    return folders, out
+
+
+@pytest.mark.parametrize("number", range(len(NAMES)), ids=NAMES)
+def test_two_processes_give_the_logits_of_one(results: tuple[list[Path], Path], number: int) -> None:
+    folders, out = results
+    decoder = _load(folders[number])
+    with torch.no_grad():
+        expected = decoder.head(decoder(torch.tensor([IDS]))[0])
+    for rank in (0, 1):
+        found = torch.load(out / f"{folders[number].name}.{rank}")
+        for logits in found["logits"]:
+            torch.testing.assert_close(logits, expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
+        assert found["share"] < 0.85  # embeddings, which are many in models so small, are whole in both
+
+
+def test_what_cannot_be_shared_is_refused(tmp_path: Path) -> None:
+    decoder = _load(write_hf(tmp_path / "mixtral", CASES["mixtral"]))
+    with pytest.raises(UsageError, match="cannot be shared by 3 processes") as caught:
+        check_shardable(decoder, 3)
+    assert caught.value.hint
+    first, *rest = decoder.config.layers
+    odd = replace(first, mixer=replace(first.attention, kv_heads=1))
+    decoder.config = replace(decoder.config, layers=(odd, *rest))
+    with pytest.raises(UsageError, match="1 key/value heads"):
+        check_shardable(decoder, 2)
+
+
+def test_recurrent_layers_are_not_cut(tmp_path: Path) -> None:
+    name = next(name for name in CASES if "mamba" in name)
+    with pytest.raises(UsageError, match="Recurrent layers"):
+        check_shardable(_load(write_hf(tmp_path / "m", CASES[name])), 2)
