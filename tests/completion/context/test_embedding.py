@@ -127,7 +127,7 @@ def test_meaning_reorders_what_has_words_in_common(tmp_path: Path) -> None:
 @pytest.mark.parametrize("url", [None, "http://h/v1"])
 def test_it_is_off_unless_named(url: str | None, tmp_path: Path) -> None:
     token = tmp_path / "token"
-    token.write_text("secret")
+    token.write_text("0123456789abcdef")
     token.chmod(0o600)
     settings = CompletionSettings(engine_url="http://h", embeddings_url=url, embeddings_token_file=str(token))
     workspace = connect(settings)._context
