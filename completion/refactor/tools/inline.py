@@ -151,8 +151,7 @@ def _declaration(name: Node) -> tuple[Node, Node]:
         if (
             "pattern" in one.type
             or one.type == "augmented_assignment"
-            or (len(one.named_children) > 1
-            and (one.type == "expression_list"))
+            or (len(one.named_children) > 1 and (one.type == "expression_list"))
         ):
             raise RefusedError(f"{node_text(name)} is but a part of what is assigned.", hint="Split the assignment.")
         value = value or one.child_by_field_name("value") or one.child_by_field_name("right")
