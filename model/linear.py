@@ -76,10 +76,13 @@ class Int8Linear:
 
 
 class Int4Linear:
-    """Int4 weights with a scale and a zero for each group of 32, bfloat16 arithmetic."""
+    """Int4 weights with a scale and a zero for each group of 32, bfloat16 arithmetic.
 
-    def __init__(self, weight: Tensor) -> None:
-        quants, scales, zeros = quantize_int4(weight)
+    `quantized`: what `quantize_int4(weight)` gives, for who has it already.
+    """
+
+    def __init__(self, weight: Tensor, *, quantized: tuple[Tensor, Tensor, Tensor] | None = None) -> None:
+        quants, scales, zeros = quantized or quantize_int4(weight)
         self.shape = weight.shape
         packed = torch._convert_weight_to_int4pack_for_cpu(quants, 1)
         scales_zeros = torch.stack((scales, zeros), dim=-1).transpose(0, 1).contiguous()  # [K / B, N, 2]

@@ -19,7 +19,17 @@ from torch import Tensor
 from model.errors import UsageError
 from model.fp8 import BLOCK, Fp8Linear
 from model.head import ExactHead, Head, ScreenedHead
-from model.linear import Int4Linear, Int8Linear, Linear, PackedLinear, PlainLinear, int4_fits, is_four_bit
+from model.linear import (
+    Int4Linear,
+    Int8Linear,
+    Linear,
+    PackedLinear,
+    PlainLinear,
+    dequantize_int4,
+    int4_fits,
+    is_four_bit,
+    quantize_int4,
+)
 
 
 class Quantize(StrEnum):
@@ -77,6 +87,12 @@ class Packer:
 
     def linear(self, weight: Tensor) -> Linear:
         """A packed matrix for few rows and a plain one for many, or one of them for both; float32 [N, K] in."""
+        if self._takes_int4(weight):
+            self._used.add("int4")
+            quantized = quantize_int4(weight)
+            # Prompts are read with the weights that answers are written with: rounded to the same grid.
+            many = PlainLinear(dequantize_int4(*quantized).to(self._dtype))
+            return PackedLinear(Int4Linear(weight, quantized=quantized), many)
         packed = self.packed(weight)
         if packed is None:
             return PlainLinear(weight.to(self._dtype))
@@ -92,8 +108,7 @@ class Packer:
             self._used.add(self._quantize)
             block = BLOCK if self._quantize is Quantize.FP8_BLOCK else None
             return Fp8Linear(weight, dtype=self._dtype, block=block)
-        tight = self._quantize is Quantize.INT4 or (self._quantize is Quantize.AUTO and _has_int4_kernel())
-        if tight and int4_fits(weight) and (self._quantize is Quantize.INT4 or is_four_bit(weight[::16])):
+        if self._takes_int4(weight):
             self._used.add("int4")
             return Int4Linear(weight)
         self._used.add("int8")
@@ -109,6 +124,13 @@ class Packer:
         if self._quantize is not Quantize.INT8 and int4_fits(weight) and _has_int4_kernel():
             return ScreenedHead(Int4Linear(weight), stored)
         return ScreenedHead(Int8Linear(weight), stored)
+
+    def _takes_int4(self, weight: Tensor) -> bool:
+        if self._quantize is Quantize.INT4:
+            return int4_fits(weight)
+        return (
+            self._quantize is Quantize.AUTO and _has_int4_kernel() and int4_fits(weight) and is_four_bit(weight[::16])
+        )
 
     def used(self) -> str:
         """The formats that were chosen, such as "int4+int8", or "none"."""

@@ -18,6 +18,7 @@ from model.linear import (
     is_four_bit,
     quantize_int4,
 )
+from model.packer import Packer, Quantize
 
 SHAPES = [(64, 32), (192, 576), (128, 96), (960, 64)]
 # Inputs, products and sums are rounded to 8 bits of mantissa.
@@ -87,3 +88,12 @@ def test_few_rows_take_the_packed_weights_and_many_the_plain_ones() -> None:
     linear = PackedLinear(few, many)
     assert linear(torch.ones(FEW_ROWS, 4)).sum() > 0
     assert linear(torch.ones(FEW_ROWS + 1, 4)).sum() == 0
+
+
+def test_long_prompts_are_read_with_the_weights_that_answers_are_written_with() -> None:
+    torch.manual_seed(0)
+    weight, x = torch.randn(128, 64), torch.randn(64, 64)
+    linear = Packer(dtype=torch.float32, quantize=Quantize.INT4).linear(weight)
+    few, many = linear(x[:4]).float(), linear(x)[:4]
+    torch.testing.assert_close(few, many, rtol=0.02, atol=0.1)  # bfloat16 against float32
+    assert (many - x[:4] @ weight.T).abs().max() > 0.5
