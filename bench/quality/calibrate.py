@@ -33,7 +33,7 @@ from model.local import LocalEngine
 from model.train.start import shipped_adapter
 
 SEED = 11
-_RIDGE = 1.0
+_RIDGE = 5.0
 _ROUNDS = 50
 _THRESHOLDS = {"quiet": 0.5, "balanced": 0.2, "eager": 0.05}
 
