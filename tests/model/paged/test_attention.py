@@ -6,6 +6,7 @@ is Triton's, and runs in the interpreter.
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 
 import pytest
@@ -29,6 +30,13 @@ from model.paged.xformers_attention import (
 pytest.importorskip("xformers", reason="xformers is not installed: pip install xformers==0.0.35 --no-deps")
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+needs_triton = pytest.mark.skipif(
+    importlib.util.find_spec("triton") is None, reason="triton is not installed: pip install triton --no-deps"
+)
+BACKENDS = [
+    pytest.param(GatheredAttention(), id="gathered"),
+    pytest.param(TritonAttention(), id="triton", marks=needs_triton),
+]
 HEADS = {"one head a group": (2, 2), "grouped": (6, 2), "one group": (4, 1)}
 PROMPTS = {
     "empty prefixes": ((5, 1, 70), (5, 1, 70)),
@@ -115,7 +123,7 @@ def materialized(steps: Steps, lengths: tuple[int, ...], window: int | None) -> 
     return mask.materialize((rows, notional), device=cpu).to(DEVICE)
 
 
-@pytest.mark.parametrize("backend", [GatheredAttention(), TritonAttention()], ids=lambda backend: backend.name)
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("heads", HEADS)
 @pytest.mark.parametrize("queries", LENGTHS)
 @pytest.mark.parametrize("window", [None, 1, 7, 100], ids=str)
@@ -132,11 +140,12 @@ def test_single_tokens(backend: PagedAttention, heads: str, queries: int, window
     assert_close(attend(found.query, found.held, look), expected)
 
 
-@pytest.mark.parametrize("queries", LENGTHS)
-@pytest.mark.parametrize("window", [None, 20], ids=str)
+@pytest.mark.parametrize(("queries", "window"), [(1, 20), (3, None)])
 def test_xformers_own_kernel(queries: int, window: int | None) -> None:
     """Its lengths are read from our buffers: the same masks serve two fillings."""
-    pytest.importorskip("triton", reason="triton is not installed: pip install triton --no-deps")
+    triton = pytest.importorskip("triton", reason="triton is not installed: pip install triton --no-deps")
+    if tuple(map(int, triton.__version__.split(".")[:2])) >= (3, 9):
+        pytest.skip("xformers' kernel needs block pointers, which Triton dropped with 3.9")
     found = scene((queries,) * 3, LENGTHS[queries], heads=4, groups=2, head_dim=32)
     steps, look = Steps(3, queries, most_tokens=200, device=DEVICE), Look(scale=0.3, window=window)
     half = Held(found.held.key, found.held.value, found.held.keys.half(), found.held.values.half())
@@ -166,7 +175,7 @@ def test_groups_are_not_repeated() -> None:
     assert expanded.data_ptr() == keys.data_ptr()
 
 
-@pytest.mark.parametrize("backend", [GatheredAttention(), TritonAttention()], ids=lambda backend: backend.name)
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("head_dim", [16, 40])
 def test_sinks_and_odd_head_sizes(backend: PagedAttention, head_dim: int) -> None:
     lengths = LENGTHS[3]
@@ -182,6 +191,7 @@ def test_sinks_and_odd_head_sizes(backend: PagedAttention, head_dim: int) -> Non
     assert_close(backend.ragged(spans)(found.query, found.held, look), expected)
 
 
+@needs_triton
 def test_values_may_differ_from_keys_in_size() -> None:
     found = scene((2, 2), (70, 3), heads=4, groups=1, head_dim=24)
     held = Held(found.held.key, found.held.value[..., :16], found.held.keys, found.held.values[..., :16].contiguous())

@@ -77,6 +77,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], Path]
     return folders, out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(NAMES)), ids=NAMES)
 def test_two_processes_give_the_logits_of_one(results: tuple[list[Path], Path], number: int) -> None:
     folders, out = results
