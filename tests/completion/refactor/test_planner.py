@@ -21,10 +21,13 @@ from completion.refactor.planner import Bounds, ModelPlanner
 from completion.refactor.wish import Symbol, Turn, View, Wish
 from model.api import FinishReason, GrammarKind, ModelInfo, Priority, TokenLogprob, Usage
 from model.chat import ChatChunk, ChatRequest, Role, ToolCall, ToolChoice
+from model.constraint import Constraints
 from model.errors import RequestError
 from model.fake import FakeEngine
+from model.tool_formats import detect
 from tests.model.hosted.playing import Player
 from tests.model.hosted.test_engine import engine_of
+from tests.model.test_tool_formats import tokenizer_of
 
 PATH = "src/parser.py"
 PARSE = Symbol(name="parse", kind="function", path=PATH, first_line=3, last_line=9, parameters=("data", "limit=3"))
@@ -310,3 +313,25 @@ async def test_hosted_models_call_tools(
     assert made_call["function"] == {"name": "find_symbol", "arguments": '{"symbol": "load"}'}
     assert (result["role"], result["tool_call_id"]) == ("tool", made_call["id"])
     assert len(made_call["id"]) == 9  # Mistral wants it so
+
+
+WRITTEN = {
+    '{"name": "rename", "arguments": {"symbol":"parse","new_name":"read_2"}}': True,
+    '{"name": "rename", "arguments": {"symbol":"parsed","new_name":"read"}}': False,
+    '{"name": "rename", "arguments": {"symbol":"parse","new_name":"two words"}}': False,
+    '{"name": "change_signature", "arguments": {"symbol":"parse",'
+    '"changes":[{"change":"remove","parameter":"limit"}]}}': True,
+    '{"name": "organize_imports", "arguments": {"path":"src/parser.py"}}': True,
+    '{"name": "organize_imports", "arguments": {"path":"/etc/passwd"}}': False,
+    '{"name": "search", "arguments": {"text":"x"}}': True,
+    '{"name": "delete", "arguments": {}}': False,
+}
+
+
+@pytest.mark.parametrize("written", WRITTEN)
+def test_our_own_engine_can_write_only_calls_that_exist(written: str) -> None:
+    form, tokenizer = detect(()), tokenizer_of(())
+    grammar = form.grammar(words.tools(WISH), required=True, parallel=True)
+    constraint = Constraints(tokenizer, tokenizer.end_ids).start(grammar)
+    ids = tokenizer.encode(f"<tool_call>\n{written}\n</tool_call>")
+    assert (constraint.valid(ids) == len(ids)) is WRITTEN[written]
