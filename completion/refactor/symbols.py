@@ -178,6 +178,11 @@ def _first_identifier(node: Node) -> list[Node]:
     return []
 
 
+def is_special(name: str) -> bool:
+    """Whether Python itself looks for the name: `__init__`, `__all__`."""
+    return name.startswith("__") and name.endswith("__")
+
+
 def split(name: str) -> tuple[str, str]:
     """The path (may be "") and the dotted name of `path::Class.member`."""
     path, mark, rest = name.rpartition("::")

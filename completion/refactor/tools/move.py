@@ -10,7 +10,7 @@ from rope.refactor.rename import Rename as RopeRename
 from completion.refactor.calls import Move
 from completion.refactor.outcome import Outcome
 from completion.refactor.overlay import Overlay
-from completion.refactor.symbols import resolve
+from completion.refactor.symbols import is_special, resolve
 from completion.refactor.tools.blank_lines import tidy
 from completion.refactor.tools.extras import leftovers
 from completion.refactor.tools.rope_project import mirror
@@ -37,6 +37,8 @@ def _move_symbol(call: Move, overlay: Overlay, prefer: str) -> tuple[str, str]:
     path, name = place.symbol.path, place.symbol.name
     if not path.endswith(".py") or not call.to_path.endswith(".py"):
         raise RefusedError("Only Python symbols can be moved between files.", hint="Give a path that ends in .py.")
+    if is_special(name):
+        raise RefusedError(f"{name} is a name that Python itself knows.", hint="It belongs to its module.")
     if "." in name:
         raise RefusedError(f"{name} is not at the top level of {path}.", hint="Move the class that it belongs to.")
     if posixpath.normpath(call.to_path) == path:

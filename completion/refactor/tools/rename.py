@@ -12,7 +12,7 @@ from completion.refactor.calls import Rename
 from completion.refactor.outcome import Extra, Outcome
 from completion.refactor.overlay import Overlay
 from completion.refactor.scopes import LANGUAGES, scopes_of
-from completion.refactor.symbols import Place, resolve
+from completion.refactor.symbols import Place, is_special, resolve
 from completion.refactor.tools import members, modules
 from completion.refactor.tools.extras import follow_fields, follow_strings, leftovers
 from completion.refactor.tools.locals import place_of_local
@@ -27,6 +27,8 @@ def rename(call: Rename, overlay: Overlay, *, prefer: str = "") -> Outcome:
     place, local = find(overlay, call.symbol, prefer=prefer)
     language = detect(path=place.symbol.path).id
     old = overlay.read(place.symbol.path)[place.start : place.end]
+    if language == "python" and is_special(old):
+        raise RefusedError(f"{old} is a name that Python itself knows.", hint="Rename what you have named.")
     if old == call.new_name:
         raise RefusedError(f"{old} is called so already.", hint="Choose another name.")
     if language == "python":

@@ -15,7 +15,7 @@ from libcst.metadata import MetadataWrapper, PositionProvider
 from completion.refactor.calls import ChangeKind, ChangeSignature, ParameterChange, Rename
 from completion.refactor.outcome import Extra, Outcome
 from completion.refactor.overlay import Overlay
-from completion.refactor.symbols import Place, resolve
+from completion.refactor.symbols import Place, is_special, resolve
 from completion.refactor.tools.occurrences import Spot, occurrences, unsure
 from completion.refactor.tools.rename import rename
 from model.errors import RefusedError
@@ -59,7 +59,8 @@ def change_signature(call: ChangeSignature, overlay: Overlay, *, prefer: str = "
             extras += _rename(change, place, overlay)
         else:
             _change(change, place, overlay)
-    unknown = unsure(overlay, place) if place.symbol.kind == "method" else []
+    special = is_special(place.symbol.name.rpartition(".")[2])  # every class has those: all would be named
+    unknown = unsure(overlay, place) if place.symbol.kind == "method" and not special else []
     notes = [f"Calls that may mean it too: {', '.join(unknown[:5])}."] if unknown else []
     return Outcome(changed=overlay.changed_since(mark), extras=tuple(extras), notes=tuple(notes))
 
