@@ -53,6 +53,7 @@ def read_tekken(path: Path) -> Tokenizer:
         ranked = layout["vocab"][: int(config["default_vocab_size"]) - reserved]
         pieces = [base64.b64decode(token["token_bytes"], validate=True) for token in ranked]
         special = _special(layout, reserved)
+        start, end = special.index("<s>"), special.index("</s>")
         bpe = _bpe(pieces, reserved, str(config["pattern"]))
     except (OSError, ValueError, KeyError, TypeError, IndexError, binascii.Error) as error:
         raise CheckpointError(f"{path} is damaged ({error!r}).", hint="Fetch the file again.") from error
@@ -61,8 +62,8 @@ def read_tekken(path: Path) -> Tokenizer:
         tokens=tokens,
         bpe=bpe,
         control_ids=frozenset(range(reserved)),
-        end_ids=frozenset({special.index("</s>")}),
-        bos_id=special.index("<s>"),
+        end_ids=frozenset({end}),
+        bos_id=start,
     )
 
 

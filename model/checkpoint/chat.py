@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,15 @@ from typing import Any
 from model.chat_template import ChatTemplate
 from model.checkpoint.gguf import GgufFile
 from model.errors import RequestError
+from model.mistral_template import VERSIONS, MistralTemplate
 
 
 def read_chat_template(path: Path, *, control_tokens: Collection[str]) -> ChatTemplate:
-    """The template of a GGUF file or of a folder in HF's layout. Raises `RequestError` where there is none."""
+    """The template of a GGUF file or of a folder in HF's layout, or that of Mistral's tokenizer of the version that
+    lies there. Raises `RequestError` where there is none."""
     found = _of_folder(path) if path.is_dir() else _of_gguf(path)
+    if found is None and (version := _mistral_version(path)) is not None:
+        return MistralTemplate(version, control_tokens=control_tokens)
     if found is None:
         raise RequestError(
             f"{path.name} brings no chat template: the model only continues text.",
@@ -46,6 +51,18 @@ def _of_folder(path: Path) -> tuple[str, str, str] | None:
     if not isinstance(source, str):
         return None
     return source, _token(config.get("bos_token")), _token(config.get("eos_token"))
+
+
+def _mistral_version(path: Path) -> int | None:
+    """From `tekken.json`, or from the name of a SentencePiece file beside a `params.json`."""
+    stated: object = None
+    if (path / "tekken.json").is_file():
+        config = _json(path / "tekken.json").get("config")
+        stated = config.get("version") if isinstance(config, dict) else None
+    elif (path / "params.json").is_file() and (models := sorted(path.glob("tokenizer.model*"))):
+        stated = models[-1].suffix.removeprefix(".").replace("model", "v1")
+    digits = re.match(r"v(\d+)", stated) if isinstance(stated, str) else None
+    return int(digits[1]) if digits is not None and int(digits[1]) in VERSIONS else None
 
 
 def _token(value: object) -> str:

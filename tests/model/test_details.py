@@ -55,7 +55,7 @@ def test_mistrals_format_without_a_tokenizer_is_described(tmp_path: Path) -> Non
     [
         ("tekken_240911.json", "tekken.json", "mistral", "mistral-v3"),
         ("mistral_instruct_tokenizer_240323.model.v3", "tokenizer.model.v3", "mistral", "mistral-v3"),
-        ("tokenizer.model.v1", "tokenizer.model", "none", "none: no chat template"),
+        ("tokenizer.model.v1", "tokenizer.model", "none", "none: told of tools in words"),
     ],
 )
 def test_mistrals_tokenizers_are_found(shipped: str, name: str, family: str, tools: str, tmp_path: Path) -> None:

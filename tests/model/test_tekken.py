@@ -75,11 +75,12 @@ def _damaged(change: str) -> str:
         "no JSON": "{",
         "no vocabulary": json.dumps({"config": config}),
         "a token twice": json.dumps({"config": config, "vocab": tokens}),
+        "no end token": json.dumps({"config": config, "vocab": tokens, "special_tokens": [{"token_str": "<s>"}]}),
         "no base64": json.dumps({"config": config, "vocab": [{"token_bytes": "?"}]}),
     }[change]
 
 
-@pytest.mark.parametrize("change", ["no JSON", "no vocabulary", "a token twice", "no base64"])
+@pytest.mark.parametrize("change", ["no JSON", "no vocabulary", "a token twice", "no end token", "no base64"])
 def test_damage_is_refused(change: str, tmp_path: Path) -> None:
     path = tmp_path / "tekken.json"
     path.write_text(_damaged(change))
