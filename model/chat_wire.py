@@ -9,7 +9,7 @@ from typing import Any
 
 from model import wire
 from model.api import FinishReason, Grammar, GrammarKind, ModelInfo
-from model.chat import ChatChunk, ChatRequest, ToolCall, ToolChoice
+from model.chat import ChatChunk, ChatRequest, ToolCall
 from model.chat_json import message_json, tool_json
 
 Json = Mapping[str, Any]
