@@ -16,8 +16,8 @@ from completion.context.words import parts
 _CALLERS = 3
 _CHUNKS = 12
 _LINES_ABOVE, _LINES_BELOW = 2, 2
-_SEARCHED = 2000
-"""A name without a part that is rarer than this takes too long to look for."""
+_SEARCHED = 8000
+"""A name whose parts stand in more chunks than this takes too long to look for."""
 _SIBLINGS = 4
 _SIBLING_LINES = 12
 _COMMON = 20
@@ -44,7 +44,7 @@ def callers(library: Library, site: Surroundings) -> Iterator[Lines]:
     if function is None or len(function.name) <= 3 or function.name.startswith("__"):
         return
     chunks = library.in_chunks(parts(function.name))
-    if all(chunks.get(part, 0) > _SEARCHED for part in parts(function.name)):
+    if sum(chunks.values()) > _SEARCHED:
         return
     called = re.compile(rf"\b{re.escape(function.name)}\s*\(")
     defined = re.compile(_DEFINES.format(re.escape(function.name)))

@@ -34,6 +34,7 @@ class Library:
         self._file = file
         self._store: Store | None = None
         self._attempts = 0
+        self._is_late: Callable[[], bool] | None = None
         self._version = -1
         self._buffers: dict[str, _Buffer] = {}
         self._facts: OrderedDict[str, Facts | None] = OrderedDict()
@@ -59,6 +60,7 @@ class Library:
 
     def limit(self, is_late: Callable[[], bool] | None) -> None:
         """Have questions end with `sqlite3.OperationalError` once `is_late()` is true; None: never."""
+        self._is_late = is_late
         if self._store is not None:
             self._store.stop_after(2000, is_late)
 
@@ -91,6 +93,8 @@ class Library:
         if buffer is not None:
             return buffer.facts
         if path not in self._facts:
+            if self._is_late is not None and self._is_late():
+                raise sqlite3.OperationalError("the time is up")  # following imports may lead through many files
             store = self._open()
             self._facts[path] = store.facts(path) if store else None
             if len(self._facts) > _KEPT_FACTS:

@@ -22,7 +22,7 @@ from completion.language import detect
 _MEMBERS_SHOWN = 8
 _CHOSEN_FROM = 24
 _SAME_PLACE_LINES = 10
-_GATHERING = 0.6
+_GATHERING = 0.45
 """The part of the time limit after which no more is looked for."""
 _FRESH_S = 1.0
 """The facts of the file at the cursor are read anew at most this often: an edit seldom changes its imports."""
