@@ -1,7 +1,8 @@
 """The grammar of the answers to a wish, for a decoder that may write nothing else: Lark text as llguidance reads it.
 
 Rules come from the calls' own types. Symbols, parameters, paths and expressions are limited to what exists: what is in
-view, and what earlier turns found. A tool that has nothing to act on is left out, so a wish about a symbol that is not
+view, and what earlier turns found. New names, values and texts are limited to what the wish says: a small model copies
+them, and invents none. A tool that has nothing to act on is left out, so a wish about a symbol that is not
 in view can only be looked up, or declined. Needs no library to be made.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
 from typing import Any, get_type_hints
 
@@ -18,6 +20,7 @@ from msgspec.structs import FieldInfo, fields
 from completion.refactor.calls import (
     ACTING,
     LOOKING,
+    AddDocstring,
     Call,
     ChangeKind,
     ChangeSignature,
@@ -25,10 +28,12 @@ from completion.refactor.calls import (
     Edit,
     ExtractVariable,
     FilePath,
+    Generate,
     Identifier,
     LineNumber,
     Move,
     ParameterChange,
+    Search,
     SymbolName,
 )
 from completion.refactor.layout import enclosing, parameter_names
@@ -40,6 +45,10 @@ _SYMBOL = re.compile(r"[\w./\\-]+::[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 _PATH = re.compile(
     r"(?<![\w:./-])(?:[\w.-]+(?:/[\w.-]+)+|[\w-]+\.(?:pyi?|[cm]?[jt]sx?|go|java|rs|c|h|cpp|cs|rb|php|kt|swift)\b)"
 )
+_WORD = re.compile(r"[^\W\d]\w*")
+_NAME = re.compile(r"[^\W\d][\w./:-]*\w")
+_COPIED = {(AddDocstring, "text"), (Generate, "instruction"), (Edit, "new"), (Search, "text")}
+"""Arguments that are a piece of the wish."""
 _LOCAL = re.compile(r"(?<![\w.])[^\W\d]\w*")
 _TERMINALS = r"""
 STRING: /"([^"\\\x00-\x1f]|\\["\\\/bfnrt]|\\u[0-9a-fA-F]{4})*"/
@@ -53,9 +62,19 @@ LINE: /[1-9][0-9]{0,5}/
 def answer_grammar(wish: Wish) -> str:
     """One decline, or up to eight calls that all act or all look, each on a line of its own."""
     names, paths, parameters = symbols(wish), known_paths(wish), _parameters(wish.view)
-    terminals = {"symbol": names, "path": paths, "parameter": parameters}
+    words = _words(wish.instruction)
+    asked = tuple(dict.fromkeys([*_NAME.findall(wish.instruction), *words, *names]))
+    targets = tuple(path for path in known_paths(replace(wish, view=View(), turns=())) if path != wish.view.path)
+    terminals = {
+        "symbol": names,
+        "path": paths,
+        "parameter": parameters,
+        "word": words,
+        "asked": asked,
+        "target": targets,
+    }
     rules = [f"{name}: {_alternatives(values)}" for name, values in terminals.items() if values]
-    rules += [f"{name}: {_substring(text)}" for name, text in _texts(wish.view).items()]
+    rules += [f"{name}: {_substring(text)}" for name, text in _texts(wish).items()]
     given = {line.partition(":")[0] for line in rules}
     acting = [tool for tool in ACTING if tool is not Decline and _possible(tool, given)]
     tools: tuple[type[Call], ...] = (*acting, *LOOKING, Decline)
@@ -91,10 +110,10 @@ def _parameters(view: View) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for symbol in view.outline for name in parameter_names(symbol)))
 
 
-def _texts(view: View) -> dict[str, str]:
-    """What `expression` and `old` must stand in: the selected text, as JSON spells it."""
-    text = json.dumps(view.selected, ensure_ascii=False)[1:-1]
-    return {"selected": text} if text.strip() else {}
+def _texts(wish: Wish) -> dict[str, str]:
+    """What pieces are taken of, as JSON spells it: the selected text, and the wish."""
+    texts = {"selected": wish.view.selected, "said": wish.instruction}
+    return {name: json.dumps(text, ensure_ascii=False)[1:-1] for name, text in texts.items() if text.strip()}
 
 
 def _possible(tool: type[Call], given: set[str]) -> bool:
@@ -115,13 +134,13 @@ def _value(tool: type[Call], field: FieldInfo, given: set[str]) -> str:
     """The rule of a field, by its type."""
     hint = _hint(tool, field)
     if hint == SymbolName:
-        return "symbol" if tool in ACTING else "FILLED"
+        return "symbol" if tool in ACTING else _given("asked", given, "FILLED")
     if tool is Move and field.name == "source":
         return "(symbol | path)" if {"symbol", "path"} <= given else "FILLED"
     if hint == FilePath:
-        return "path" if "path" in given and tool is not Move else "FILLED"
+        return _given("target" if tool is Move else "path", given, "FILLED")
     if hint == Identifier:
-        return "IDENTIFIER"
+        return _given("word", given, "IDENTIFIER")
     if hint == LineNumber:
         return "LINE"
     if hint == tuple[ParameterChange, ...] or field.name == "changes":
@@ -130,22 +149,36 @@ def _value(tool: type[Call], field: FieldInfo, given: set[str]) -> str:
         return '"\\"" selected "\\""'
     if field.name == "after_line":
         return "NUMBER"
+    if (tool, field.name) in _COPIED and "said" in given:
+        return '"\\"" said "\\""'
     return "FILLED" if field.required and field.name not in ("new", "replacement") else "STRING"
 
 
 def _change(given: set[str]) -> str:
     """One change of one parameter; all but a new one name a parameter that exists."""
-    existing = "parameter" if "parameter" in given else "IDENTIFIER"
+    existing, word = _given("parameter", given, "IDENTIFIER"), _given("word", given, "IDENTIFIER")
+    value = '("\\"" said "\\"" | "\\"None\\"" | "\\"null\\"")' if "said" in given else "FILLED"
     head = {kind: _quoted(f'{{"change":"{kind}","parameter":') for kind in ChangeKind}
     new_name, default, position = (_quoted(f',"{name}":') for name in ("new_name", "default", "position"))
     rows = [
-        f'{head[ChangeKind.ADD]} IDENTIFIER {default} FILLED ({position} NUMBER)? "}}"',
+        f'{head[ChangeKind.ADD]} {word} {default} {value} ({position} NUMBER)? "}}"',
         f'{head[ChangeKind.REMOVE]} {existing} "}}"',
-        f'{head[ChangeKind.RENAME]} {existing} {new_name} IDENTIFIER "}}"',
+        f'{head[ChangeKind.RENAME]} {existing} {new_name} {word} "}}"',
         f'{head[ChangeKind.MOVE]} {existing} {position} NUMBER "}}"',
-        f'{head[ChangeKind.DEFAULT]} {existing} {default} FILLED "}}"',
+        f'{head[ChangeKind.DEFAULT]} {existing} {default} {value} "}}"',
     ]
     return "change: " + " | ".join(rows)
+
+
+def _words(instruction: str) -> tuple[str, ...]:
+    """The identifiers of a wish; the first also with a small letter, since sentences begin with a capital."""
+    found = _WORD.findall(instruction)
+    first = [found[0][0].lower() + found[0][1:]] if found else []
+    return tuple(dict.fromkeys([*found, *first]))
+
+
+def _given(rule: str, given: set[str], otherwise: str) -> str:
+    return rule if rule in given else otherwise
 
 
 def _hint(tool: type[Call], field: FieldInfo) -> Any:

@@ -80,6 +80,13 @@ CALLS: list[AnyCall] = [
 ]
 
 
+SAYS = (
+    'eat src/core.py src/core/parser.py measure count strict "yes" text a function that closes all parsers '
+    'Reads "text".\nSlowly. a/b.py::Parser.feed tokenize TODO'
+)
+"""All that the calls take from a wish."""
+
+
 def text_of(segments: tuple[Segment, ...]) -> str:
     return "".join(segment.text for segment in segments)
 
@@ -177,7 +184,7 @@ def accepts(grammar: str, text: str) -> bool:
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: write([call]))
 def test_the_grammar_takes_every_call_on_what_exists(call: AnyCall) -> None:
-    assert accepts(answer_grammar(Wish(instruction="go to src/core.py", view=VIEW)), write([call]))
+    assert accepts(answer_grammar(Wish(instruction=SAYS, view=VIEW)), write([call]))
 
 
 @pytest.mark.parametrize(
@@ -188,6 +195,12 @@ def test_the_grammar_takes_every_call_on_what_exists(call: AnyCall) -> None:
         'rename {"symbol":"Parser","new_name":"two words"}',
         'rename {"new_name":"eat","symbol":"Parser"}',
         'add_types {"symbol":"Parser.eat"}',
+        'rename {"symbol":"Parser","new_name":"invented"}',
+        'move {"source":"Parser","to_path":"src/invented.py"}',
+        'find_symbol {"symbol":"invented"}',
+        'search {"text":"invented"}',
+        'add_docstring {"symbol":"Parser","text":"Invented."}',
+        'change_signature {"symbol":"Parser.feed","changes":[{"change":"default","parameter":"data","default":"7"}]}',
         'organize_imports {"path":"src/other.py"}',
         'extract_variable {"path":"src/parser.py","line":20,"expression":"len(text)","new_name":"count"}',
         'change_signature {"symbol":"Parser.feed","changes":[{"change":"remove","parameter":"text"}]}',
@@ -197,7 +210,7 @@ def test_the_grammar_takes_every_call_on_what_exists(call: AnyCall) -> None:
     ],
 )
 def test_the_grammar_takes_nothing_else(answer: str) -> None:
-    assert not accepts(answer_grammar(Wish(instruction="go", view=VIEW)), answer)
+    assert not accepts(answer_grammar(Wish(instruction="let it eat in src/core.py", view=VIEW)), answer)
 
 
 def test_without_a_view_the_model_can_look_or_decline() -> None:
