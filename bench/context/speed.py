@@ -1,5 +1,7 @@
 """What an index costs: files a second, a saved file's way into it, a query's time, memory, size, and the event loop.
 
+`python -m bench.context.speed ROOT INDEX` measures questions alone, in a fresh process, over an index that is there.
+
 Measured on a tree of source files that is assembled from the installed packages (and whatever folders are given). Times
 are told twice: by the thread's own processor time, which other work on the machine hardly changes, and by the wall.
 """
@@ -12,12 +14,15 @@ import random
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing, contextmanager
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from bench import results
 from bench.results import percentile
 from completion.api import CompletionRequest
 from completion.context.index import Indexer
@@ -190,7 +195,9 @@ def measure(sources: list[Path], folder: Path, *, files: int) -> dict[str, Any]:
     count, size_bytes = assemble(sources, root, files=files)
     figures: dict[str, Any] = {"tree_files": count, "tree_mb": round(size_bytes / 1e6, 1)}
     for part in (cold, queries, saves):
-        figures |= part(root, file)
+        # Each in a process of its own: memory that another part has left behind would hide what this one needs.
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            figures |= pool.submit(part, root, file).result()
         print(figures, file=sys.stderr, flush=True)
     figures |= loop_lag(root, folder)
     figures["cores"] = os.cpu_count()
@@ -200,3 +207,17 @@ def measure(sources: list[Path], folder: Path, *, files: int) -> dict[str, Any]:
 def _some(store: Store, count: int) -> Iterator[str]:
     paths = sorted(store.known())
     yield from random.Random(1).sample(paths, min(count, len(paths)))
+
+
+def main() -> None:
+    """Measure questions, and save `bench/results/context_queries.json`."""
+    root, file = map(Path, sys.argv[1:3])
+    figures = queries(root, file)
+    with closing(Store(file)) as store:
+        figures["files_indexed"] = store.count()
+    results.save("context_queries", figures)
+    print(figures)
+
+
+if __name__ == "__main__":
+    main()
