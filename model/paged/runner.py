@@ -83,7 +83,18 @@ class PagedRunner:
 
     def pick(self, turns: Several[Sequence]) -> list[Sequence]:
         """Which of these, in the order of their turns, the next step computes: those whose next tokens can be computed
-        with the first one's."""
+        with the first one's.
+
+        Where none finds room beside the others of its class, the oldest takes theirs: it is never driven out itself, so
+        that some sequence always comes to its end. Raises `RequestError` where not even one can be computed alone.
+        """
+        by_age = sorted(turns, key=lambda sequence: sequence.clock.queued_at)
+        picked = self._gather(turns, drive_out=False) or self._gather(by_age, drive_out=True)
+        if turns and not picked:
+            raise _too_small()
+        return picked
+
+    def _gather(self, turns: Several[Sequence], *, drive_out: bool) -> list[Sequence]:
         picked: list[Sequence] = []
         room_tokens = self._prompt_tokens
         few = False
@@ -95,16 +106,13 @@ class PagedRunner:
             if (len(pending) <= MOST_QUERIES) != few or len(picked) == MOST_SEQUENCES:
                 continue
             new = pending if few else pending[:room_tokens]
-            if not new or not self._make_room(
-                seat, len(seat.cache.tokens) + max(len(new), MOST_QUERIES), picked, turns
-            ):
+            wanted = len(seat.cache.tokens) + max(len(new), MOST_QUERIES)
+            if not new or not self._make_room(seat, wanted, turns, drive_out=drive_out and not picked):
                 continue
             seat.draft = self._draft(sequence, seat, len(new)) if few else []
             seat.new = new + seat.draft
             picked.append(sequence)
             room_tokens -= len(new)
-        if turns and not picked:
-            raise _too_small()
         return picked
 
     def step(self, picked: Several[Sequence]) -> list[Outcome]:
@@ -141,15 +149,17 @@ class PagedRunner:
             self._seats[sequence] = _Seat(cache, seed_of(params), kind_of(params))
         return self._seats[sequence]
 
-    def _make_room(self, seat: _Seat, tokens: int, picked: list[Sequence], turns: Several[Sequence]) -> bool:
-        """Pages for so many tokens, if need be those of sequences whose turn is furthest."""
+    def _make_room(self, seat: _Seat, tokens: int, turns: Several[Sequence], *, drive_out: bool) -> bool:
+        """Pages for so many tokens, if need be those of sequences whose turn it is not; with `drive_out`, those of any
+        other, the last in turn first."""
+        order = {sequence: place for place, sequence in enumerate(turns)}
         while not self._caches.reserve(seat.cache, tokens):
-            others = [held for held in self._seats if held not in picked and self._seats[held] is not seat]
-            order = {sequence: place for place, sequence in enumerate(turns)}
-            last = max(others, key=lambda held: order.get(held, len(order)), default=None)
-            if last is None or (picked and last in order):
+            others = [
+                held for held in self._seats if self._seats[held] is not seat and (drive_out or held not in order)
+            ]
+            if not others:
                 return False
-            self.release(last)
+            self.release(max(others, key=lambda held: order.get(held, len(order))))
         return True
 
     def _read(self, picked: Several[Sequence], seats: list[_Seat]) -> list[Outcome]:

@@ -234,6 +234,20 @@ def test_long_prompts_let_others_through(loaded: Loaded) -> None:
     table.finish()
 
 
+def test_two_that_do_not_fit_together_do_not_drive_each_other_out_for_ever(loaded: Loaded) -> None:
+    """Four pages; each needs three. One waits, and neither reads its prompt again and again."""
+    table = Table(loaded, pages=5)
+    prompts = [[40 + n % 7 for n in range(150)], [60 + n % 11 for n in range(150)]]
+    sequences = [table.add(prompt, GREEDY) for prompt in prompts]
+    table.finish()
+    assert table.runner.steps < 2 * (150 // 48 + 1 + 24) + 8
+    for prompt, sequence in zip(prompts, sequences, strict=True):
+        alone = Table(loaded)
+        single = alone.add(prompt, GREEDY)
+        alone.finish()
+        assert table.outcome(sequence) == alone.outcome(single)
+
+
 def test_a_sequence_that_can_never_fit_is_refused(loaded: Loaded) -> None:
     table = Table(loaded, pages=3)
     table.add([7] * 150, GREEDY)
