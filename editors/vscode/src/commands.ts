@@ -1,7 +1,6 @@
 /** The commands of the palette and of the status bar's menu. */
 
 import * as vscode from "vscode";
-import type { EnginePage } from "./enginePage";
 import type { Explanations } from "./explanations";
 import { InstallError, findPython, install, run } from "./install";
 import { type Server, machine } from "./server";
@@ -14,7 +13,6 @@ export interface Parts {
   readonly log: vscode.LogOutputChannel;
   readonly bar: StatusBar;
   readonly explanations: Explanations;
-  readonly enginePage: EnginePage;
 }
 
 interface Choice extends vscode.QuickPickItem {
@@ -33,7 +31,6 @@ export function registerCommands(context: vscode.ExtensionContext, parts: Parts)
     model: () => model(parts),
     url,
     explain: () => explain(parts),
-    page: () => parts.enginePage.open(command(parts)),
     install: () => installServer(parts),
     restart: async () => {
       const found = await parts.server.restart();
@@ -41,8 +38,8 @@ export function registerCommands(context: vscode.ExtensionContext, parts: Parts)
     },
     showLog: async () => parts.log.show(),
   };
-  for (const [name, action] of Object.entries(commands)) {
-    const guarded = () => action().catch((error: unknown) => failed(error, parts.log));
+  for (const [name, command] of Object.entries(commands)) {
+    const guarded = () => command().catch((error: unknown) => failed(error, parts.log));
     context.subscriptions.push(vscode.commands.registerCommand(`tersely.${name}`, guarded));
   }
 }
@@ -68,7 +65,6 @@ async function menu(parts: Parts): Promise<void> {
     { value: "model", label: "$(package) Model…", description: now.model },
     { value: "url", label: "$(plug) Engine at a URL…", description: now.url ?? "an engine of your own" },
     { value: "explain", label: "$(question) Explain this suggestion" },
-    { value: "page", label: "$(graph) Show how the engine does" },
     { value: "restart", label: "$(debug-restart) Restart the server" },
     { value: "showLog", label: "$(output) Show the log" },
   ];
@@ -110,17 +106,12 @@ async function snooze(parts: Parts): Promise<void> {
   }
 }
 
-/** The tersely command. */
-function command(parts: Parts): string {
+async function model(parts: Parts): Promise<void> {
   const found = parts.server.find();
   if (found.kind !== "found") {
     throw new InstallError("There is no server.", "Install it first.");
   }
-  return found.command;
-}
-
-async function model(parts: Parts): Promise<void> {
-  const printed = await run(command(parts), ["model", "list", "--json"], (line) => parts.log.info(line));
+  const printed = await run(found.command, ["model", "list", "--json"], (line) => parts.log.info(line));
   const known = JSON.parse(printed) as { name: string; installed: boolean; license: string }[];
   const other = "A file…";
   const choices: vscode.QuickPickItem[] = known.map((one) => ({

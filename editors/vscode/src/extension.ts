@@ -3,7 +3,6 @@
 import * as path from "node:path";
 import * as vscode from "vscode";
 import { registerCommands } from "./commands";
-import { EnginePage } from "./enginePage";
 import { Explanations } from "./explanations";
 import { Server } from "./server";
 import * as settings from "./settings";
@@ -23,9 +22,8 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
   });
   server = running;
   const explanations = new Explanations(running);
-  const enginePage = new EnginePage();
-  context.subscriptions.push(log, bar, explanations, enginePage);
-  registerCommands(context, { server: running, environment, log, bar, explanations, enginePage });
+  context.subscriptions.push(log, bar, explanations);
+  registerCommands(context, { server: running, environment, log, bar, explanations });
   context.subscriptions.push(
     vscode.workspace.onDidChangeConfiguration((event) => {
       bar.refresh();

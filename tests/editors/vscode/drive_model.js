@@ -47,12 +47,5 @@ main(browserPath, screenshot, async (screen, saw) => {
   await screen.command("tersely: Explain This Suggestion");
   await page.locator(".tab", { hasText: "explanation-1" }).waitFor({ timeout: STEP_MS });
   saw.explained = true;
-
-  const opening = page.context().waitForEvent("page", { timeout: READY_MS });
-  await screen.command("tersely: Show How the Engine Does");
-  const opened = await opening;
-  await opened.locator("#state-words", { hasText: "Ready" }).waitFor({ timeout: READY_MS });
-  saw.enginePage = await opened.locator("#model").textContent();
-  await opened.close();
   saw.errors = await screen.complaints();
 });

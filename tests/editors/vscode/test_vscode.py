@@ -117,5 +117,4 @@ def test_ghost_text_is_seen_and_taken(vsix: tuple[Path, Path], tmp_path: Path):
     # Lines behind the first are shown elsewhere on the screen, and taken with it.
     assert file.read_text().startswith(f"{SAMPLE}{KEY}{first}")
     assert saw["explained"]
-    assert str(saw["enginePage"]).startswith("smollm2-135m · 135 M parameters")
     assert saw["errors"] == []
