@@ -84,7 +84,15 @@ _TUNED = replace(
     fim_family="tersely",
 )
 
-MODELS: dict[str, NamedModel] = {row.name: row for row in (_TUNED, _SMOLLM2)}
+_TOOLS = replace(
+    _SMOLLM2,
+    name=TOOLS_MODEL,
+    description="SmolLM2 135M with tersely's adapter for refactoring: turns wishes into calls of tools",
+    adapter="smollm2-135m-tools.safetensors",
+    fim_family="tersely-tools",
+)
+
+MODELS: dict[str, NamedModel] = {row.name: row for row in (_TUNED, _TOOLS, _SMOLLM2)}
 
 
 def list_models() -> tuple[NamedModel, ...]:

@@ -22,11 +22,12 @@ import torch
 from bench import results
 from bench.quality.measure import rate
 from bench.quality.wishes import held_out_cases, is_declined
-from completion.refactor.calls import AnyCall, Decline
+from completion.refactor.asking import DOUBT, confidence
+from completion.refactor.calls import ACTING, AnyCall, Decline
 from completion.refactor.grammar import answer_grammar
 from completion.refactor.layout import prompt, read, write
 from completion.refactor.training.wishes import Case
-from model.api import Engine, FinishReason, GenerateRequest, Grammar, GrammarKind, SamplingParams
+from model.api import Engine, FinishReason, GenerateRequest, Grammar, GrammarKind, SamplingParams, TokenLogprob
 from model.errors import PullError, UsageError
 from model.hub import pull
 from model.local import LocalEngine
@@ -51,14 +52,17 @@ class Answer:
     text: str
     tokens: int
     prompt_tokens: int
+    confidence: float = 1.0
 
     @property
     def calls(self) -> tuple[AnyCall, ...]:
-        """The calls; none where the answer is no valid one."""
+        """The calls; none where the answer is no valid one. As where it is served, what is doubted is declined."""
         try:
-            return read(self.text)
+            calls = read(self.text)
         except UsageError:
             return ()
+        doubted = self.confidence < DOUBT and any(isinstance(call, ACTING) for call in calls)
+        return (Decline(reason="Doubtful."),) if doubted else calls
 
     @property
     def exact(self) -> bool:
@@ -84,15 +88,17 @@ async def ask_all(engine: Engine, cases: Sequence[Case], *, constrained: bool) -
 
 async def _ask(engine: Engine, case: Case, *, constrained: bool) -> Answer:
     grammar = Grammar(kind=GrammarKind.LARK, text=answer_grammar(case.wish)) if constrained else None
-    sampling = SamplingParams(max_tokens=_MOST_TOKENS, grammar=grammar)
-    text, tokens, prompt_tokens = "", 0, 0
+    sampling = SamplingParams(max_tokens=_MOST_TOKENS, grammar=grammar, logprobs=0)
+    text, tokens, prompt_tokens, said = "", 0, 0, list[TokenLogprob]()
     async for chunk in engine.generate(GenerateRequest(prompt=prompt(case.wish), sampling=sampling)):
         text += chunk.text
+        said += chunk.logprobs
         if chunk.finish_reason is not None:
             assert chunk.usage is not None
             tokens, prompt_tokens = chunk.usage.completion_tokens, chunk.usage.prompt_tokens
             text += "\nunended" if chunk.finish_reason is FinishReason.LENGTH else ""
-    return Answer(case=case, text=text, tokens=tokens, prompt_tokens=prompt_tokens)
+    sure = confidence(said) if constrained else 1.0
+    return Answer(case=case, text=text, tokens=tokens, prompt_tokens=prompt_tokens, confidence=sure)
 
 
 def measure(answers: Sequence[Answer]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 
 from completion.refactor import layout
+from completion.refactor.calls import ACTING, Decline
 from completion.refactor.grammar import answer_grammar
 from completion.refactor.plan import Look
 from completion.refactor.planner import Answer
@@ -23,6 +24,8 @@ from model.api import (
 from model.errors import UsageError
 
 MOST_ANSWER_TOKENS = 512
+DOUBT = 0.05
+"""Calls of which the model itself is less sure than this are not made: the grammar had to push it there."""
 
 
 class AskingTuned:
@@ -51,7 +54,10 @@ class AskingTuned:
             calls = layout.read(text)
         except UsageError as error:
             return Answer(complaint=str(error), prompt_tokens=counts[0], completion_tokens=counts[1])
-        return Answer(calls=calls, prompt_tokens=counts[0], completion_tokens=counts[1], confidence=confidence(tokens))
+        sure = confidence(tokens)
+        if sure < DOUBT and any(isinstance(call, ACTING) for call in calls):
+            calls = (Decline(reason="The wish is not clear enough to act on."),)
+        return Answer(calls=calls, prompt_tokens=counts[0], completion_tokens=counts[1], confidence=sure)
 
 
 def confidence(tokens: Iterable[TokenLogprob]) -> float:

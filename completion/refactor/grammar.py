@@ -26,6 +26,7 @@ from completion.refactor.calls import (
     ChangeSignature,
     Decline,
     Edit,
+    ExtractFunction,
     ExtractVariable,
     FilePath,
     Generate,
@@ -45,7 +46,7 @@ _SYMBOL = re.compile(r"[\w./\\-]+::[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 _PATH = re.compile(
     r"(?<![\w:./-])(?:[\w.-]+(?:/[\w.-]+)+|[\w-]+\.(?:pyi?|[cm]?[jt]sx?|go|java|rs|c|h|cpp|cs|rb|php|kt|swift)\b)"
 )
-_WORD = re.compile(r"[^\W\d]\w*")
+_WORD = re.compile(r"(?<!\w)[^\W\d]\w*")
 _NAME = re.compile(r"[^\W\d][\w./:-]*\w")
 _COPIED = {(AddDocstring, "text"), (Generate, "instruction"), (Edit, "new"), (Search, "text")}
 """Arguments that are a piece of the wish."""
@@ -61,7 +62,7 @@ LINE: /[1-9][0-9]{0,5}/
 
 def answer_grammar(wish: Wish) -> str:
     """One decline, or up to eight calls that all act or all look, each on a line of its own."""
-    names, paths, parameters = symbols(wish), known_paths(wish), _parameters(wish.view)
+    names, paths, parameters = symbols(wish), known_paths(wish), _parameters(wish)
     words = _words(wish.instruction)
     asked = tuple(dict.fromkeys([*_NAME.findall(wish.instruction), *words, *names]))
     targets = tuple(path for path in known_paths(replace(wish, view=View(), turns=())) if path != wish.view.path)
@@ -76,7 +77,7 @@ def answer_grammar(wish: Wish) -> str:
     rules = [f"{name}: {_alternatives(values)}" for name, values in terminals.items() if values]
     rules += [f"{name}: {_substring(text)}" for name, text in _texts(wish).items()]
     given = {line.partition(":")[0] for line in rules}
-    acting = [tool for tool in ACTING if tool is not Decline and _possible(tool, given)]
+    acting = [tool for tool in ACTING if tool is not Decline and _possible(tool, given, wish)]
     tools: tuple[type[Call], ...] = (*acting, *LOOKING, Decline)
     rules += [_rule(tool, given) for tool in tools]
     if ChangeSignature in acting:
@@ -106,8 +107,12 @@ def known_paths(wish: Wish) -> tuple[str, ...]:
     return tuple(dict.fromkeys(path for path in (*view, *named, *found) if path))
 
 
-def _parameters(view: View) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name for symbol in view.outline for name in parameter_names(symbol)))
+def _parameters(wish: Wish) -> tuple[str, ...]:
+    """Those in view, or in what the tools found, that the wish names."""
+    said = set(_words(wish.instruction))
+    shown = [name for symbol in wish.view.outline for name in parameter_names(symbol)]
+    found = [name for turn in wish.turns for result in turn.results for name in _WORD.findall(result)]
+    return tuple(dict.fromkeys(name for name in [*shown, *found] if name in said))
 
 
 def _texts(wish: Wish) -> dict[str, str]:
@@ -116,8 +121,12 @@ def _texts(wish: Wish) -> dict[str, str]:
     return {name: json.dumps(text, ensure_ascii=False)[1:-1] for name, text in texts.items() if text.strip()}
 
 
-def _possible(tool: type[Call], given: set[str]) -> bool:
-    """Whether what the tool acts on is there. Any path can be named, since looking calls take any."""
+def _possible(tool: type[Call], given: set[str], wish: Wish) -> bool:
+    """Whether what the tool acts on is there: symbols, or lines. Any path can be named, as looking calls take any."""
+    if tool is ExtractVariable:
+        return "selected" in given
+    if tool is ExtractFunction:
+        return "selected" in given or any(character.isdigit() for character in wish.instruction)
     return all("symbol" in given for field in fields(tool) if _hint(tool, field) == SymbolName)
 
 
@@ -160,8 +169,11 @@ def _change(given: set[str]) -> str:
     value = '("\\"" said "\\"" | "\\"None\\"" | "\\"null\\"")' if "said" in given else "FILLED"
     head = {kind: _quoted(f'{{"change":"{kind}","parameter":') for kind in ChangeKind}
     new_name, default, position = (_quoted(f',"{name}":') for name in ("new_name", "default", "position"))
+    added = f'{head[ChangeKind.ADD]} {word} {default} {value} ({position} NUMBER)? "}}"'
+    if "parameter" not in given and "word" in given:
+        return "change: " + added
     rows = [
-        f'{head[ChangeKind.ADD]} {word} {default} {value} ({position} NUMBER)? "}}"',
+        added,
         f'{head[ChangeKind.REMOVE]} {existing} "}}"',
         f'{head[ChangeKind.RENAME]} {existing} {new_name} {word} "}}"',
         f'{head[ChangeKind.MOVE]} {existing} {position} NUMBER "}}"',

@@ -380,6 +380,13 @@ def _with(params: cst.Parameters, new: list[_Parameter]) -> cst.Parameters:
         comma = last if index == len(new) - 1 else between[index] if index < len(between) else usual
         nodes.append(replace(one, node=one.node.with_changes(comma=_with_own_comment(comma, one.node.comma))))
 
+    for one in nodes:
+        if one.kind not in ("only", "both", "key") and one.node.default is not None:
+            raise RefusedError(
+                f"{one.node.name.value} collects arguments and takes no default.",
+                hint="Name a plain parameter.",
+            )
+
     def of(kind: str) -> list[cst.Param]:
         return [one.node for one in nodes if one.kind == kind]
 

@@ -81,7 +81,8 @@ CALLS: list[AnyCall] = [
 
 
 SAYS = (
-    'eat src/core.py src/core/parser.py measure count strict "yes" text a function that closes all parsers '
+    'eat data rest None src/core.py src/core/parser.py measure count strict "yes" text '
+    "a function that closes all parsers "
     'Reads "text".\nSlowly. a/b.py::Parser.feed tokenize TODO'
 )
 """All that the calls take from a wish."""
