@@ -115,7 +115,7 @@ async def test_free_editing_replaces_the_definition(root: Path) -> None:
     engine = FakeEngine("def twice(width):\n    return area(width, 2)\n```")
     found = await by_free_editing(engine, task(root, "rename", RENAME))
     assert found is not None
-    assert found[0] == {"shapes.py": SHAPES.replace("double", "twice")}
+    assert found[0] == {"shapes.py": SHAPES.replace("def double", "def twice")}  # the definition alone
 
 
 def test_the_wishes_are_always_the_same(root: Path) -> None:

@@ -13,8 +13,8 @@ from tersely.commands.train import command
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "Give one of --repo and --corpus"),
-        ({"repo": Path(), "corpus": Path()}, "Give one of --repo and --corpus"),
+        ({}, "Give one of --repo, --corpus and --dialogues"),
+        ({"repo": Path(), "corpus": Path()}, "Give one of --repo, --corpus and --dialogues"),
         ({"repo": Path(), "start": "nowhere.safetensors"}, "There is no adapter nowhere.safetensors"),
         ({"repo": Path(), "start": "none", "device": "cuda", "processes": 2}, "on a CPU only"),
         ({"repo": Path(), "experts": 2, "chosen": 3}, "Of 2 experts, 3 cannot be chosen"),

@@ -39,7 +39,7 @@ async def test_what_is_advertised(editor: Editor):
     assert offered.inline_completion_provider == types.InlineCompletionOptions()
     assert offered.completion_provider is None
     assert offered.text_document_sync.change == types.TextDocumentSyncKind.Incremental
-    assert offered.execute_command_provider.commands == ("tersely.accepted",)
+    assert offered.execute_command_provider.commands == ("tersely.accepted", "tersely.refactor")
 
 
 async def test_a_suggestion_and_nothing_heavy_before_it(editor: Editor):

@@ -66,6 +66,9 @@ BAD = [
     ("lookAhead", "soon", "true"),
     ("engine.idleUnload", "soon", "900.0"),
     ("engine.idleUnload", -1, "900.0"),
+    ("embeddings.url", "localhost:80", "none"),
+    ("embeddings.model", 7, '"default"'),
+    ("embeddings.tokenFile", 7, "none"),
 ]
 
 

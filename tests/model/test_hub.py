@@ -321,7 +321,10 @@ def test_show_reads_the_file(tmp_path: Path) -> None:
         size_bytes=path.stat().st_size,
         number_formats=("F16", "F32"),
         fim_family="starcoder",
+        tool_format=details.tool_format,
         license="mit",
+        memory_bytes=details.memory_bytes,
+        problem=details.problem,
     )
 
 

@@ -105,7 +105,7 @@ def test_plain_models_are_packed_from_folders_too(case: str, tmp_path: Path) -> 
     folder = write_tokenizer(write_hf(tmp_path / "tiny", CASES[case]))
     with torch.no_grad():
         theirs = hf_model(folder)(torch.tensor([PROMPT])).logits[0, -1]
-    for quantize, tolerance in ((Quantize.NONE, 1e-4), (Quantize.INT8, 0.1), (Quantize.FP8, 0.3)):
+    for quantize, tolerance in ((Quantize.NONE, 1e-4), (Quantize.INT8, 0.1), (Quantize.FP8, 0.5)):
         loaded, _ = open_model(folder, dtype=torch.float32, quantize=quantize)
         assert isinstance(loaded, Served)
         assert loaded.quantization == quantize
