@@ -8,10 +8,11 @@ from typing import Any
 
 from lsprotocol import types
 
+from completion.refactor.worker_process import ask
 from lsp import inline, menu
 from lsp.host import Connect
 from lsp.positions import Encoding
-from lsp.refactor import add_refactoring
+from lsp.refactor import Ask, add_refactoring
 from lsp.server import SECTION, Server
 from lsp.settings import parse
 
@@ -28,8 +29,10 @@ _ANY_FILE = types.FileOperationRegistrationOptions(
 )
 
 
-def build(connect: Connect) -> Server:
+def build(connect: Connect, ask_worker: Ask = ask) -> Server:
     """A server that serves one editor, with the completer that `connect` makes once the settings are known.
+
+    `ask_worker` does what refactoring asks for.
 
     pygls passes the server to a handler whose first parameter could be one; so untyped parameters are `Any`, and never
     `object`.
@@ -41,7 +44,7 @@ def build(connect: Connect) -> Server:
     _add_suggestions(server)
     _add_explanations(server)
     _add_reports(server)
-    add_refactoring(server)
+    add_refactoring(server, ask_worker)
     return server
 
 

@@ -157,7 +157,8 @@ def workspace_edit(server: Server, document: Document, reply: Reply) -> types.Wo
 
     Raises `JsonRpcException` where files come or go and the editor cannot do that.
     """
-    annotated = server.client_can("workspace", "workspace_edit", "change_annotation_support")
+    versioned = server.client_can("workspace", "workspace_edit", "document_changes")
+    annotated = versioned and server.client_can("workspace", "workspace_edit", "change_annotation_support")
     doubtful = annotated and float(reply["report"].get("confidence", 1.0)) < _LIKELY
     changes: list[Any] = []
     for change in reply["changes"]:
@@ -175,7 +176,7 @@ def workspace_edit(server: Server, document: Document, reply: Reply) -> types.Wo
             identifier = types.OptionalVersionedTextDocumentIdentifier(uri=uri, version=version)
             made = [_text_edit(server, one, doubtful=doubtful) for one in edits]
             changes.append(types.TextDocumentEdit(text_document=identifier, edits=made))
-    if not server.client_can("workspace", "workspace_edit", "document_changes"):
+    if not versioned:
         plain: dict[str, Sequence[types.TextEdit]] = {
             one.text_document.uri: [edit for edit in one.edits if isinstance(edit, types.TextEdit)]
             for one in changes
@@ -206,7 +207,10 @@ def _where(server: Server, document: Document, path: str) -> tuple[str, Document
 
 
 def _resources_allowed(server: Server) -> None:
-    if not server.client_can("workspace", "workspace_edit", "resource_operations"):
+    able = (
+        server.client_can("workspace", "workspace_edit", name) for name in ("document_changes", "resource_operations")
+    )
+    if not all(able):
         raise JsonRpcException("Files would come or go, which this editor cannot do. Use `tersely refactor`.")
 
 

@@ -3,11 +3,14 @@
 The line before the cursor is the script: `slow` waits for ever, `die` raises, `boom` is a defect, `many` offers three
 suggestions, `lines` one of two lines, `print` writes to standard output. Anything else gets `ghost()`. `test/state`
 tells what the completer saw.
+
+Calls and the wish `rename A to B` are for the real tools; `wait` waits for ever; any other wish is declined.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +18,7 @@ from typing import Any
 import lsp.main
 from completion.api import CompletionRequest, EngineState, EngineStatus, Suggestion
 from completion.fake import FakeCompleter
+from completion.refactor.worker_process import Reply, Request, ask
 from completion.settings import CompletionSettings
 from lsp.handlers import build
 from lsp.server import Server
@@ -64,6 +68,19 @@ class ScriptedCompleter(FakeCompleter):
         return await super().complete(request)
 
 
+async def grant(request: Request) -> Reply:
+    """A planner's part for wishes; what is planned is done by the real process."""
+    if "call" in request:
+        return await ask(request)
+    if rename := re.fullmatch(r"rename (\S+) to (\S+)", request["wish"]):
+        symbol, new_name = rename.groups()
+        return await ask({**request, "call": {"name": "rename", "symbol": symbol, "new_name": new_name}})
+    if request["wish"] == "wait":
+        await asyncio.Event().wait()
+    reason = f"{request['wish']}? Nothing is known of it for {request.get('lines', 'the file')}."
+    return {"report": {"status": "declined", "reason": reason}, "changes": []}
+
+
 def make_server() -> Server:
     made: list[ScriptedCompleter] = []
     settings_seen: list[CompletionSettings] = []
@@ -76,7 +93,7 @@ def make_server() -> Server:
         made[-1].warm_up = lambda: _load(made[-1])  # type: ignore[method-assign]
         return made[-1]
 
-    server = build(connect)
+    server = build(connect, grant)
 
     @server.feature("test/state")
     def state(_: Any) -> dict[str, Any]:

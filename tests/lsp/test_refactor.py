@@ -136,3 +136,21 @@ async def test_an_editor_of_few_means(workspace: Workspace) -> None:
     (params,) = workspace.applied
     assert params.edit.document_changes is None
     assert list(params.edit.changes or {}) == [workspace.uri]
+
+
+async def test_annotations_need_versioned_changes(workspace: Workspace) -> None:
+    """Neovim 0.12 says that it knows the one and not the other: only what needs no look arrives."""
+    await workspace.start(able(annotations=True, changes=False))
+    report = await workspace.command(call={"name": "rename", "symbol": "area", "new_name": "surface"})
+    assert report["review"]
+    (params,) = workspace.applied
+    (edits,) = (params.edit.changes or {}).values()
+    assert any("surface" in one.new_text for one in edits)
+    assert all("# surface" not in one.new_text for one in edits)
+
+
+async def test_files_do_not_come_or_go_without_versioned_changes(workspace: Workspace) -> None:
+    await workspace.start(able(changes=False))
+    with pytest.raises(JsonRpcException, match="come or go"):
+        await workspace.command(call={"name": "move", "source": "area", "to_path": "b.py"})
+    assert workspace.applied == []

@@ -19,10 +19,11 @@ for name, description in pairs(maps) do
 end
 
 vim.api.nvim_create_user_command("Tersely", function(call)
-  require("tersely.command").run(call.fargs)
+  require("tersely.command").run(call)
 end, {
   nargs = "*",
-  desc = "tersely: status, model, level, toggle, explain, page, restart",
+  range = true,
+  desc = "tersely: refactor, cancel, status, model, level, toggle, explain, page, restart",
   complete = function(lead, line)
     return require("tersely.command").complete(lead, line)
   end,

@@ -17,6 +17,13 @@ local leaving = false
 --- Clients that were stopped on purpose.
 local stopped = {}
 
+local LEVELS = { vim.log.levels.ERROR, vim.log.levels.WARN, vim.log.levels.INFO, vim.log.levels.DEBUG }
+
+--- What the server says goes where users have notifications shown.
+local function on_message(_, params)
+  vim.notify(params.message, LEVELS[params.type] or vim.log.levels.INFO)
+end
+
 --- Call a client's method in every version: they became methods in 0.11.
 ---@param client vim.lsp.Client
 ---@param method string
@@ -59,10 +66,16 @@ function M.of(bufnr)
   return vim.lsp.get_clients({ name = M.NAME, bufnr = bufnr })[1]
 end
 
+--- The settings as the server has them. Without any they are an empty object, which a Lua table does not tell itself.
+local function server_settings()
+  local settings = config.get().settings
+  return { tersely = next(settings) and settings or vim.empty_dict() }
+end
+
 --- Tell all servers the settings as they are now.
 function M.settings_changed()
   for _, client in ipairs(vim.lsp.get_clients({ name = M.NAME })) do
-    client.settings = { tersely = config.get().settings }
+    client.settings = server_settings()
     M.notify(client, "workspace/didChangeConfiguration", { settings = client.settings })
   end
 end
@@ -85,16 +98,21 @@ local on_exit
 local function client_config()
   local capabilities = vim.lsp.protocol.make_client_capabilities()
   capabilities.textDocument.inlineCompletion = { dynamicRegistration = false }
+  -- Every Neovim makes such changes, and none says so. Its own question before annotated ones is for all of a file or
+  -- nothing of it, which would leave a renaming half done: what is to be looked at comes as a list instead.
+  capabilities.workspace.workspaceEdit.documentChanges = true
+  capabilities.workspace.workspaceEdit.changeAnnotationSupport = nil
   return {
     name = M.NAME,
     cmd = config.get().cmd,
     capabilities = capabilities,
-    settings = { tersely = config.get().settings },
-    init_options = { tersely = config.get().settings },
+    settings = server_settings(),
+    init_options = server_settings(),
     handlers = {
       ["tersely/didChangeStatus"] = function(_, result)
         status.set(result)
       end,
+      ["window/showMessage"] = on_message,
     },
     on_init = function(client)
       started_s[client.id] = vim.uv.now() / 1000

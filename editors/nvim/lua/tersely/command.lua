@@ -64,7 +64,8 @@ function actions.status()
   say(table.concat(lines, "\n"))
 end
 
-function actions.model(name)
+function actions.model(call)
+  local name = call.fargs[2]
   if name then
     change("model", name)
   else
@@ -72,7 +73,8 @@ function actions.model(name)
   end
 end
 
-function actions.level(level)
+function actions.level(call)
+  local level = call.fargs[2]
   if not vim.tbl_contains(LEVELS, level) then
     say("the level is quiet, balanced or eager", vim.log.levels.ERROR)
     return
@@ -94,29 +96,45 @@ function actions.page()
   require("tersely.page").open()
 end
 
+function actions.refactor(call)
+  local wish = vim.trim(call.args:gsub("^%s*%S+", "", 1))
+  local selected = call.range > 0
+  require("tersely.refactor").start(wish, selected and call.line1 or nil, selected and call.line2 or nil)
+end
+
+function actions.cancel()
+  require("tersely.refactor").cancel()
+end
+
 function actions.restart()
   require("tersely.client").restart()
 end
 
----@param words string[]
-function M.run(words)
+---@param call { args: string, fargs: string[], range: integer, line1: integer, line2: integer } as user commands have it
+function M.run(call)
   if not config.ready() then
     say('call require("tersely").setup() first; see :help tersely', vim.log.levels.ERROR)
     return
   end
-  local action = actions[words[1] or "status"]
+  local name = call.fargs[1] or "status"
+  local action = actions[name]
   if not action then
-    say(('there is no ":Tersely %s"; see :help :Tersely'):format(words[1]), vim.log.levels.ERROR)
+    say(('there is no ":Tersely %s"; see :help :Tersely'):format(name), vim.log.levels.ERROR)
     return
   end
-  action(words[2])
+  if call.range > 0 and name ~= "refactor" then
+    say(('":Tersely %s" is not for lines'):format(name), vim.log.levels.ERROR)
+    return
+  end
+  action(call)
 end
 
 ---@param lead string
 ---@param line string
 ---@return string[]
 function M.complete(lead, line)
-  local words = line:match("Tersely!?%s+level%s") and LEVELS or vim.tbl_keys(actions)
+  local first = line:match("Tersely!?%s+(%S+)%s")
+  local words = first == "level" and LEVELS or first and {} or vim.tbl_keys(actions)
   table.sort(words)
   return vim.tbl_filter(function(word)
     return vim.startswith(word, lead)
