@@ -6,6 +6,7 @@ import { InstallError, findPython, install, run } from "./install";
 import { type Server, machine } from "./server";
 import * as settings from "./settings";
 import type { StatusBar } from "./statusBar";
+import { asked, told } from "./wish";
 
 export interface Parts {
   readonly server: Server;
@@ -24,6 +25,7 @@ const SNOOZES = [5, 15, 60];
 export function registerCommands(context: vscode.ExtensionContext, parts: Parts): void {
   const commands: Record<string, () => Promise<void>> = {
     menu: () => menu(parts),
+    wish: () => wish(parts),
     level,
     toggle: async () => settings.write("enabled", !settings.read().enabled),
     toggleLanguage,
@@ -64,6 +66,7 @@ async function menu(parts: Parts): Promise<void> {
     { value: "snooze", label: parts.bar.snoozed() ? "$(bell) End the snooze" : "$(bell-slash) Snooze…" },
     { value: "model", label: "$(package) Model…", description: now.model },
     { value: "url", label: "$(plug) Engine at a URL…", description: now.url ?? "an engine of your own" },
+    { value: "wish", label: "$(edit) Refactor…" },
     { value: "explain", label: "$(question) Explain this suggestion" },
     { value: "restart", label: "$(debug-restart) Restart the server" },
     { value: "showLog", label: "$(output) Show the log" },
@@ -140,6 +143,46 @@ async function url(): Promise<void> {
   });
   if (given !== undefined) {
     await settings.write("engine.url", given === "" ? null : given);
+  }
+}
+
+/** Ask for a wish, and have it granted. It can be cancelled until the change is there, or waits to be looked at. */
+async function wish(parts: Parts): Promise<void> {
+  const editor = vscode.window.activeTextEditor;
+  if (editor === undefined) {
+    throw new Error("No text is open.");
+  }
+  const { document, selection } = editor;
+  const given = await vscode.window.showInputBox({
+    title: selection.isEmpty ? "Refactor" : "Refactor the selection",
+    prompt: "What should be changed?",
+    placeHolder: "rename parse to read",
+  });
+  const request = asked(document.uri.toString(), given, selection.start, selection.end);
+  if (request === undefined) {
+    return;
+  }
+  const location = vscode.ProgressLocation.Notification;
+  const title = `tersely: ${request.wish}`;
+  const { granted } = await vscode.window.withProgress({ location, title, cancellable: true }, async (_, token) => {
+    const granted = parts.server.refactor(request, token).catch((error: unknown) => {
+      if (token.isCancellationRequested) {
+        return undefined;
+      }
+      throw error;
+    });
+    const shown = new Promise<void>((resolve) => {
+      const listening = parts.server.onWillApply(() => resolve());
+      void granted.catch(() => undefined).then(() => listening.dispose());
+    });
+    await Promise.race([granted, shown]);
+    // In an object, since a promise by itself would be waited for.
+    return { granted };
+  });
+  const answer = await granted;
+  const message = answer === undefined ? undefined : told(answer);
+  if (message !== undefined) {
+    void vscode.window.showInformationMessage(`tersely: ${message}`);
   }
 }
 

@@ -10,9 +10,12 @@ import { type Found, type Machine, locate } from "./locate";
 import * as settings from "./settings";
 import type { Answer } from "./page";
 import { type Status, untrusted } from "./state";
+import type { Report, Wish } from "./wish";
 
 const LANGUAGES_EVERYWHERE = [{ pattern: "**" }];
 const STOP_MS = 3_000;
+/** What is never cancelled. */
+const NEVER = new vscode.CancellationTokenSource().token;
 
 export function machine(): Machine {
   return {
@@ -50,6 +53,9 @@ export class Server {
   private again: NodeJS.Timeout | undefined;
   /** What is under way: starts and stops run one after the other. */
   private queue: Promise<void> = Promise.resolve();
+  private readonly applying = new vscode.EventEmitter<void>();
+  /** The server has an edit made: it may be shown first, and wait for the user. */
+  readonly onWillApply = this.applying.event;
 
   constructor(
     private readonly environment: string,
@@ -88,15 +94,25 @@ export class Server {
 
   /** How a document's last suggestion came about; null where nothing was asked. */
   async explain(document: vscode.TextDocument): Promise<Answer | null> {
-    if (this.client?.state !== State.Running) {
-      throw new Error("No server is running.");
-    }
-    return this.client.sendRequest<Answer | null>("tersely/explain", { textDocument: { uri: document.uri.toString() } });
+    return this.running().sendRequest<Answer | null>("tersely/explain", { textDocument: { uri: document.uri.toString() } });
+  }
+
+  /** Grant a wish: the server has the editor make the change, and reports. Cancelled through `token`. */
+  async refactor(wish: Wish, token: vscode.CancellationToken): Promise<Report> {
+    const params = { command: "tersely.refactor", arguments: [wish] };
+    return this.running().sendRequest<Report>("workspace/executeCommand", params, token);
   }
 
   /** The workspace became trusted: have the server ask for its settings again. */
   trustGranted(): void {
     this.notify("workspace/didChangeConfiguration", { settings: null });
+  }
+
+  private running(): LanguageClient {
+    if (this.client?.state !== State.Running) {
+      throw new Error("No server is running.");
+    }
+    return this.client;
   }
 
   private notify(method: string, params: object): void {
@@ -160,6 +176,11 @@ export class Server {
       },
       middleware: {
         workspace: {
+          handleApplyEdit: (params, next) => {
+            this.applying.fire();
+            // Files are saved, or not, as the user has it for refactorings.
+            return next({ ...params, metadata: { isRefactoring: true } }, NEVER);
+          },
           configuration: async (params, token, next) => {
             const answer = await next(params, token);
             // What a workspace that is not trusted holds is not read.

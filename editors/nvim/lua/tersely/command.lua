@@ -110,7 +110,7 @@ function actions.restart()
   require("tersely.client").restart()
 end
 
----@param call { args: string, fargs: string[], range: integer, line1: integer, line2: integer } as user commands have it
+---@param call { args: string, fargs: string[], range: integer, line1: integer, line2: integer } as commands have it
 function M.run(call)
   if not config.ready() then
     say('call require("tersely").setup() first; see :help tersely', vim.log.levels.ERROR)
