@@ -60,7 +60,7 @@ LINE: /[1-9][0-9]{0,5}/
 """
 
 
-def answer_grammar(wish: Wish) -> str:
+def answer_grammar(wish: Wish, *, may_decline: bool = True) -> str:
     """One decline, or up to eight calls that all act or all look, each on a line of its own."""
     names, paths, parameters = symbols(wish), known_paths(wish), _parameters(wish)
     words = _words(wish.instruction)
@@ -78,12 +78,13 @@ def answer_grammar(wish: Wish) -> str:
     rules += [f"{name}: {_substring(text)}" for name, text in _texts(wish).items()]
     given = {line.partition(":")[0] for line in rules}
     acting = [tool for tool in ACTING if tool is not Decline and _possible(tool, given, wish)]
-    tools: tuple[type[Call], ...] = (*acting, *LOOKING, Decline)
+    tools: tuple[type[Call], ...] = (*acting, *LOOKING, *((Decline,) if may_decline else ()))
     rules += [_rule(tool, given) for tool in tools]
     if ChangeSignature in acting:
         rules.append(_change(given))
     many = f'("\\n" {{}}){{{{0,{MOST_CALLS - 1}}}}}'
-    start = "start: decline | look " + many.format("look") + (" | act " + many.format("act") if acting else "")
+    start = "start: " + ("decline | " if may_decline else "") + "look " + many.format("look")
+    start += " | act " + many.format("act") if acting else ""
     groups = [f"look: {' | '.join(map(name_of, LOOKING))}"]
     groups += [f"act: {' | '.join(map(name_of, acting))}"] if acting else []
     return "\n".join([start, *groups, *rules, _TERMINALS.strip()]) + "\n"

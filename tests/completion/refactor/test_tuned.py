@@ -10,7 +10,8 @@ import pytest
 
 from bench.quality.tools import scrambled
 from completion.refactor.asking import AskingTuned
-from completion.refactor.calls import AddDocstring, AnyCall, Decline, Inline, Move, OrganizeImports
+from completion.refactor.calls import AddDocstring, AnyCall, Decline, Inline, Move, OrganizeImports, Rename
+from completion.refactor.grammar import answer_grammar
 from completion.refactor.planner import ModelPlanner
 from completion.refactor.symbols import outline
 from completion.refactor.wish import View, Wish
@@ -39,6 +40,9 @@ def load(path):
 """
 VIEW = View(path=PATH, language="python", outline=outline(CODE, PATH))
 WISHES: list[tuple[str, AnyCall]] = [
+    ("rename tokenize to split_words", Rename(symbol="tokenize", new_name="split_words")),
+    ("rename Parser.feed to consume", Rename(symbol="Parser.feed", new_name="consume")),
+    ("rename load -> read_all", Rename(symbol="load", new_name="read_all")),
     ("inline tokenize", Inline(symbol="tokenize")),
     ("sort the imports of this file", OrganizeImports(path=PATH)),
     ("add a docstring to load", AddDocstring(symbol="load")),
@@ -71,6 +75,18 @@ async def test_plain_wishes_become_calls(embedded_model: Path) -> None:
             assert await calls_for(engine, Wish(instruction=words, view=VIEW)) == (call,), words
         (declined,) = await calls_for(engine, Wish(instruction="tell me a joke", view=VIEW))
         assert isinstance(declined, Decline)
+
+
+async def test_a_name_that_is_taken_is_still_declined(embedded_model: Path) -> None:
+    async with engine_with(shipped(), embedded_model) as engine:
+        (declined,) = await calls_for(engine, Wish(instruction="rename load to tokenize", view=VIEW))
+        assert isinstance(declined, Decline)
+
+
+def test_who_may_not_decline_must_look_or_act() -> None:
+    wish = Wish(instruction="rename load to read_all", view=VIEW)
+    assert "decline" in answer_grammar(wish)
+    assert "decline" not in answer_grammar(wish, may_decline=False)
 
 
 async def test_with_a_scrambled_adapter_the_wishes_fail(embedded_model: Path, tmp_path: Path) -> None:
