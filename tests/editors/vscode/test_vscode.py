@@ -16,6 +16,7 @@ import pytest
 from model.service import launcher
 from tests.editors import chromium
 from tests.editors.vscode import code_server
+from tests.editors.tools import ROOT
 from tests.editors.vscode.stand_in import MODEL, make_wheels
 
 pytestmark = [pytest.mark.vscode, pytest.mark.slow]
@@ -95,6 +96,22 @@ def test_a_first_hour(vsix: tuple[Path, Path], tmp_path: Path):
     # The server goes with its editor, and needs a moment for it.
     with contextlib.suppress(psutil.NoSuchProcess):
         psutil.Process(int(pid_file.read_text())).wait(30)
+
+
+def test_a_wish_is_looked_at_granted_and_taken_back(vsix: tuple[Path, Path], tmp_path: Path):
+    server = tmp_path / "tersely"
+    server.write_text(f"#!/bin/sh\ncd '{ROOT}' && exec '{sys.executable}' -m tests.lsp.fake_server\n")
+    server.chmod(0o755)
+    source = "def area(w, h):\n    return w * h\n\n\nprint(area(2, 3))\n# an area"
+    screenshot = tmp_path / "vscode-wish.png"
+    with opened(vsix, tmp_path, {"tersely.server.path": str(server)}, source) as (url, file):
+        saw = chromium.drive(FOLDER / "drive_wish.js", url, file.name, screenshot)
+    keep(screenshot)
+    assert saw["refusal"] == "tersely: make it fast? Nothing is known of it for the file."
+    assert saw["previewed"]
+    # What needs a look is not ticked in the preview.
+    assert saw["changed"] == source.replace("def area", "def surface").replace("print(area", "print(surface")
+    assert saw["undone"] == source
 
 
 @pytest.mark.model
