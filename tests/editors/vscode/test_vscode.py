@@ -15,8 +15,8 @@ import pytest
 
 from model.service import launcher
 from tests.editors import chromium
-from tests.editors.vscode import code_server
 from tests.editors.tools import ROOT
+from tests.editors.vscode import code_server
 from tests.editors.vscode.stand_in import MODEL, make_wheels
 
 pytestmark = [pytest.mark.vscode, pytest.mark.slow]
