@@ -87,10 +87,11 @@ class Packer:
 
     def linear(self, weight: Tensor) -> Linear:
         """A packed matrix for few rows and a plain one for many, or one of them for both; float32 [N, K] in."""
-        if self._takes_int4(weight):
+        if self._quantize is Quantize.INT4 and self._takes_int4(weight):
             self._used.add("int4")
             quantized = quantize_int4(weight)
-            # Prompts are read with the weights that answers are written with: rounded to the same grid.
+            # Prompts are read with the weights that answers are written with: rounded to the same grid. What `auto`
+            # packs lies on that grid already, but for the rounding of scales.
             many = PlainLinear(dequantize_int4(*quantized).to(self._dtype))
             return PackedLinear(Int4Linear(weight, quantized=quantized), many)
         packed = self.packed(weight)
