@@ -28,6 +28,7 @@ from bench.editor import Editor, Key
 from editors.headless.demo import Place, load_places
 from model import hub
 from model.checkpoint.gguf import GgufFile
+from model.errors import EngineError
 from model.paths import models_dir
 from model.registry import DEFAULT_MODEL
 from model.service import launcher
@@ -116,12 +117,29 @@ async def replay(keys: int, root: Path, threads: int) -> list[Step]:
     return steps
 
 
-async def _warm_up(editor: Editor, root: Path) -> None:
-    """Wait for the engine at a place that the trace does not visit."""
+async def _warm_up(editor: Editor, root: Path, *, limit_s: float = 120.0) -> None:
+    """Ask at a place that the trace does not visit until the engine has read a prompt, whatever it thinks of it."""
     text = "import os\nimport sys\n\n\ndef main():\n    print(os."
     editor.open(root / "warm_up.py", "python", text, len(text))
-    await editor.wait_until_ready()
+    give_up_s = time.monotonic() + limit_s
+    while not await _has_read():
+        if time.monotonic() > give_up_s:
+            raise TimeoutError("the engine reads nothing: is it up? `tersely doctor` tells")
+        await editor.ask()
+        await asyncio.sleep(0.1)
     editor.close()
+
+
+async def _has_read() -> bool:
+    if not any(engine.model == DEFAULT_MODEL for engine in launcher.list_engines()):
+        return False
+    counters = Counters()
+    try:
+        return (await counters.read())[0] > 0
+    except (httpx.TransportError, EngineError):
+        return False  # it has not started yet
+    finally:
+        await counters.aclose()
 
 
 def hf_keys(path: Path, steps: list[Step], *, count: int) -> dict[str, Any]:
