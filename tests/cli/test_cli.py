@@ -111,7 +111,7 @@ def test_offline_forbids_the_pull(tmp_path: Path) -> None:
 
 def test_model_list_as_json() -> None:
     rows = json.loads(tersely("model", "list", "--json").stdout)
-    assert [row["name"] for row in rows] == ["smollm2-135m", "smollm2-135m-base"]
+    assert [row["name"] for row in rows] == ["smollm2-135m", "smollm2-135m-base", "smollm2-135m-tools"]
     assert {row["license"] for row in rows} == {"Apache-2.0"}
 
 
