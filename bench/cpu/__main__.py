@@ -1,6 +1,6 @@
 """Prefill and decode speed on CPU beside llama.cpp (llama-cpp-python): same GGUF file, same threads, in turns, one run.
 
-    python -m bench.cpu [--threads 1 2] [--context 1200] [--rounds 5] [--busy] [--peer PYTHON]
+    python -m bench.cpu [--threads 1 2] [--context 1200] [--rounds 5] [--limit S] [--busy] [--peer PYTHON]
 
 Each round continues another place of this repository's own code greedily from an empty cache. `--busy` does it all
 again while another process keeps one core at work. `--peer` is an interpreter with llama-cpp-python, when this one has
@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -99,14 +99,19 @@ def one_core_busy() -> Iterator[None]:
         process.wait()
 
 
-def compare(model: Path, python: str, *, threads: int, context: int, rounds: int) -> dict[str, Any]:
-    """Every contender once a round, in turns; the first round warms up and is not counted."""
+def compare(model: Path, python: str, *, threads: int, context: int, rounds: int, limit_s: float) -> dict[str, Any]:
+    """Every contender once a round, in turns; the first round warms up and is not counted.
+
+    After `limit_s` no further round begins, once one was counted: with every core taken, llama.cpp's threads wait for
+    each other so long that a round lasts minutes.
+    """
     torch.set_num_threads(threads)
     with GgufFile(model) as file:
         served = load_served(file, dtype=pick_dtype("auto"), quantize=Quantize.AUTO)
         tokenizer = read_tokenizer(file)
     peer = Peer(python, model, threads=threads, context_tokens=context + _ROOM_TOKENS)
     turns: list[dict[str, Measured]] = []
+    began = time.monotonic()
     for ids in places(model, context=context, count=rounds + 1):
         turns.append(
             {
@@ -115,10 +120,13 @@ def compare(model: Path, python: str, *, threads: int, context: int, rounds: int
                 PEER: peer.measure(ids),
             }
         )
+        if len(turns) > 1 and time.monotonic() - began > limit_s:
+            break
     peer.close()
     turns = turns[1:]
     return {
         "threads": threads,
+        "rounds": len(turns),
         "llama_cpp_python": peer.version,
         "tokens_per_second": {
             name: {kind: round(statistics.median(getattr(turn[name], kind) for turn in turns), 1) for kind in KINDS}
@@ -174,21 +182,27 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--context", type=int, default=1200, help="prompt tokens")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--limit", type=float, default=240, help="seconds a setting, after which no round begins")
     parser.add_argument("--busy", action="store_true", help="again with one core busy")
     parser.add_argument("--peer", default=sys.executable, help="an interpreter with llama-cpp-python")
     options = parser.parse_args()
     model = options.model or hub.pull(hub.DEFAULT_MODEL)
     runs = []
     for threads in options.threads:
-        settings = {"context": options.context, "rounds": options.rounds, "threads": threads}
-        runs.append(compare(model, options.peer, **settings) | {"busy": False})
-        if options.busy:
-            with one_core_busy():
-                runs.append(compare(model, options.peer, **settings) | {"busy": True})
+        for busy in (False, True) if options.busy else (False,):
+            with one_core_busy() if busy else nullcontext():
+                run = compare(
+                    model,
+                    options.peer,
+                    threads=threads,
+                    context=options.context,
+                    rounds=options.rounds,
+                    limit_s=options.limit,
+                )
+            runs.append(run | {"busy": busy})
     figures = {
         "context_tokens": options.context,
         "decoded_tokens": DECODED,
-        "rounds": options.rounds,
         "aims": AIMS,
         "runs": runs,
     }
