@@ -15,6 +15,7 @@ from torch import Tensor
 
 from model.train.examples import Example
 from model.train.feeder import Source
+from model.train.trees import grow
 
 _EMPTY_WEIGHT = 3.0
 _FIRST_WEIGHT = 1.0
@@ -22,11 +23,16 @@ _FIRST_WEIGHT = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Packed documents. Legend: N tokens of all documents, M answer tokens."""
+    """Packed documents; each is one example, or a tree of some. Legend: N tokens of all documents, M answer tokens."""
 
     tokens: Tensor
     """[N] token ids."""
+    positions: Tensor
+    """[N] how many tokens stand before each in its example."""
     lengths: tuple[int, ...]
+    """Of the documents."""
+    masks: tuple[Tensor | None, ...]
+    """For each document, what is added to its scores; None: each token sees all that stands before."""
     places: Tensor
     """[M] where in N the state is that must say each answer token (one before the token)."""
     targets: Tensor
@@ -34,7 +40,7 @@ class Batch:
     weights: Tensor
     """[M] float32, one per answer token."""
     owners: Tensor
-    """[M] which document each answer token belongs to."""
+    """[M] which example each answer token belongs to."""
 
 
 def weigh(example: Example) -> list[float]:
@@ -43,22 +49,36 @@ def weigh(example: Example) -> list[float]:
     return [_EMPTY_WEIGHT] if size == 1 else [_FIRST_WEIGHT, *[size**-0.5] * (size - 1)]
 
 
-def pack(examples: Sequence[Example]) -> Batch:
-    """Lay examples end to end."""
+def pack(examples: Sequence[Example], *, sharing: bool = False) -> Batch:
+    """Lay examples end to end; with `sharing`, what neighbours begin with alike stands there once."""
     tokens: list[int] = []
+    positions: list[int] = []
     places: list[int] = []
+    paths: list[list[int]] = []
+    trees = grow(examples, sharing=sharing)
+    for tree in trees:
+        paths += [[len(tokens) + place for place in path] for path in tree.paths]
+        tokens += tree.tokens
+        positions += tree.positions
+    targets: list[int] = []
     owners: list[int] = []
     weights: list[float] = []
-    for number, example in enumerate(examples):
-        start, weighed = len(tokens), weigh(example)
-        tokens += example.tokens
-        places += range(start + example.answer - 1, start + len(example.tokens) - 1)
+    for number, (example, path) in enumerate(zip(examples, paths, strict=True)):
+        weighed = weigh(example)
+        places += path[example.answer - 1 : -1]
+        targets += example.tokens[example.answer :]
         owners += [number] * len(weighed)
         weights += weighed
-    packed = torch.tensor(tokens)
-    at = torch.tensor(places)
-    lengths = tuple(len(example.tokens) for example in examples)
-    return Batch(packed, lengths, at, packed[at + 1], torch.tensor(weights), torch.tensor(owners))
+    return Batch(
+        tokens=torch.tensor(tokens),
+        positions=torch.tensor(positions),
+        lengths=tuple(len(tree.tokens) for tree in trees),
+        masks=tuple(tree.mask() for tree in trees),
+        places=torch.tensor(places),
+        targets=torch.tensor(targets),
+        weights=torch.tensor(weights),
+        owners=torch.tensor(owners),
+    )
 
 
 def take(source: Source, first: int, *, tokens: int) -> tuple[list[Example], int]:

@@ -159,7 +159,9 @@ class Trainer:
         config, progress = self.config, self.progress
         examples, following = take(self.source, progress.next_example, tokens=config.batch_tokens)
         total = sum(sum(weigh(example)) for example in examples)
-        parts = [pack(part) for part in split(self.team.share(examples), tokens=config.micro_tokens)]
+        sharing = self._device.type == "cpu"
+        mine = split(self.team.share(examples), tokens=config.micro_tokens)
+        parts = [pack(part, sharing=sharing) for part in mine]
         loss = self._reduced(sum(self._backward(part, total) for part in parts))
         parameters = list(self.model.trained().values())
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm))
@@ -190,7 +192,7 @@ class Trainer:
 
     def _backward(self, batch: Batch, total_weight: float) -> float:
         batch = _to(batch, self._device)
-        hidden = self.model(batch.tokens, batch.lengths)
+        hidden = self.model(batch.tokens, batch.lengths, positions=batch.positions, masks=batch.masks)
         logits = self.model.logits(hidden[batch.places])  # [M, V]
         losses = functional.cross_entropy(logits, batch.targets, reduction="none")
         loss = (losses * batch.weights).sum() / total_weight
@@ -268,5 +270,6 @@ class Trainer:
 def _to(batch: Batch, device: torch.device) -> Batch:
     if device.type == "cpu":
         return batch
-    moved = {name: getattr(batch, name).to(device, non_blocking=True) for name in Batch.__slots__ if name != "lengths"}
-    return Batch(lengths=batch.lengths, **moved)
+    kept = ("lengths", "masks")
+    moved = {name: getattr(batch, name).to(device, non_blocking=True) for name in Batch.__slots__ if name not in kept}
+    return Batch(lengths=batch.lengths, masks=batch.masks, **moved)

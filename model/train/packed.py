@@ -1,4 +1,4 @@
-"""The decoder over packed documents of their exact lengths: no padding, no mask, attention one document at a time.
+"""The decoder over packed documents of their exact lengths: no padding, attention one document at a time.
 
 Computes what `model.decoder.Decoder` computes with `documents` (a test holds them equal), and learns only what
 `model.train.projection` learns. On a CPU the scores of one short document stay in the cache, which makes its
@@ -83,15 +83,27 @@ class PackedDecoder(nn.Module):
             if isinstance(module, LowRankProjection):
                 yield name, (module.a.detach(), module.b.detach())
 
-    def forward(self, tokens: Tensor, lengths: Sequence[int]) -> Tensor:
-        """Hidden states [N, D] after the last norm, for token ids [N] of documents of these lengths, end to end."""
+    def forward(
+        self,
+        tokens: Tensor,
+        lengths: Sequence[int],
+        *,
+        positions: Tensor | None = None,
+        masks: Sequence[Tensor | None] = (),
+    ) -> Tensor:
+        """Hidden states [N, D] after the last norm, for token ids [N] of documents of these lengths, end to end.
+
+        Documents that are trees (`model.train.trees`) come with the `positions` [N] of their tokens and with `masks`,
+        one [T, T] float32 for each document, or None for one whose tokens see all that stands before. CPU only.
+        """
         cosines, sines = self._tables(max(lengths), tokens.device)
-        cosines = torch.cat([cosines[:length] for length in lengths])[:, None]  # [N, 1, E]
-        sines = torch.cat([sines[:length] for length in lengths])[:, None]
+        if positions is None:
+            positions = torch.cat([torch.arange(length, device=tokens.device) for length in lengths])
+        cosines, sines = cosines[positions, None], sines[positions, None]  # [N, 1, E]
         bounds = list(pairwise([0, *torch.tensor(lengths).cumsum(0).tolist()]))
         x = self._embed(tokens)
         for layer in self.decoder.layers:
-            x = _layer(layer, x, cosines, sines, bounds)
+            x = _layer(layer, x, cosines, sines, bounds, masks)
         return _norm(self.decoder.norm, x)
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -127,7 +139,14 @@ def _trained(
     return LowRankProjection(linear.weight, rank=rank, scale=scale, generator=generator, rounding=rounding)
 
 
-def _layer(layer: nn.Module, x: Tensor, cosines: Tensor, sines: Tensor, bounds: list[tuple[int, int]]) -> Tensor:
+def _layer(
+    layer: nn.Module,
+    x: Tensor,
+    cosines: Tensor,
+    sines: Tensor,
+    bounds: list[tuple[int, int]],
+    masks: Sequence[Tensor | None],
+) -> Tensor:
     assert isinstance(layer, Layer)
     attention, mlp = layer.attention, layer.mlp
     assert isinstance(attention, Attention)
@@ -136,7 +155,7 @@ def _layer(layer: nn.Module, x: Tensor, cosines: Tensor, sines: Tensor, bounds: 
     query = _rotate(attention.q_proj(normed).unflatten(-1, (-1, size)), cosines, sines)  # [N, H, E]
     key = _rotate(attention.k_proj(normed).unflatten(-1, (-1, size)), cosines, sines)  # [N, G, E]
     value = attention.v_proj(normed).unflatten(-1, (-1, size))
-    attended = attend(query, key, value, bounds=bounds)
+    attended = attend(query, key, value, bounds=bounds, masks=masks)
     x = x + attention.o_proj(attended.flatten(1))
     normed = _norm(layer.mlp_norm, x)
     fed: Tensor
@@ -160,11 +179,15 @@ def _rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
     return x * cosines + torch.cat((-second, first), dim=-1) * sines
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, *, bounds: list[tuple[int, int]]) -> Tensor:
-    """Causal attention inside each document [start, end): q [N, H, E], k and v [N, G, E] to [N, H, E]."""
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, *, bounds: list[tuple[int, int]], masks: Sequence[Tensor | None] = ()
+) -> Tensor:
+    """Attention inside each document [start, end): q [N, H, E], k and v [N, G, E] to [N, H, E]. Causal, but for the
+    documents that have a mask [T, T]."""
     if q.device.type == "cuda":
+        assert not any(mask is not None for mask in masks)
         return _attend_on_gpu(q, k, v, bounds)
-    out: Tensor = _Attention.apply(q, k, v, bounds)  # type: ignore[no-untyped-call]
+    out: Tensor = _Attention.apply(q, k, v, bounds, masks)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -182,23 +205,26 @@ def _attend_on_gpu(q: Tensor, k: Tensor, v: Tensor, bounds: list[tuple[int, int]
 
 
 class _Attention(torch.autograd.Function):
-    """Causal softmax attention inside each document: q [N, H, E], k and v [N, G, E] to [N, H, E]."""
+    """Softmax attention inside each document, causal or masked: q [N, H, E], k and v [N, G, E] to [N, H, E]."""
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bounds: list[tuple[int, int]]) -> Tensor:
+    def forward(
+        ctx: Any, q: Tensor, k: Tensor, v: Tensor, bounds: list[tuple[int, int]], masks: Sequence[Tensor | None]
+    ) -> Tensor:
         out, saved = torch.empty_like(q), []
         longest = max(end - start for start, end in bounds)
         hidden = torch.full((longest, longest), float("-inf"), device=q.device).triu(1)
         ctx.scale = q.shape[-1] ** -0.5
-        for start, end in bounds:
+        for (start, end), mask in zip(bounds, masks or [None] * len(bounds), strict=True):
             size = end - start
             queries, keys, values = (
                 _grouped(q[start:end], k),
                 k[start:end].transpose(0, 1),
                 v[start:end].transpose(0, 1),
             )
+            unseen = hidden[:size, :size] if mask is None else mask
             scores = torch.bmm(queries, keys.transpose(1, 2)).float().view(-1, size, size)  # [H, T, T]
-            weights = scores.mul_(ctx.scale).add_(hidden[:size, :size]).softmax(-1).to(q.dtype)
+            weights = scores.mul_(ctx.scale).add_(unseen).softmax(-1).to(q.dtype)
             weights = weights.view(k.shape[1], -1, size)  # [G, H / G · T, T]
             out[start:end] = torch.bmm(weights, values).view(-1, size, q.shape[-1]).transpose(0, 1)
             saved.append(weights)
@@ -225,7 +251,7 @@ class _Attention(torch.autograd.Function):
             slope = slope.mul_(ctx.scale).to(q.dtype)
             grad_q[start:end] = torch.bmm(slope, keys).view(-1, size, q.shape[-1]).transpose(0, 1)
             grad_k[start:end] = torch.bmm(slope.transpose(1, 2), queries).transpose(0, 1)
-        return grad_q, grad_k, grad_v, None
+        return grad_q, grad_k, grad_v, None, None
 
 
 def _grouped(q: Tensor, k: Tensor) -> Tensor:

@@ -67,3 +67,19 @@ def test_other_files_are_refused(tmp_path: Path, text: str | None) -> None:
 def test_nothing_to_train_on_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no dialogues"):
         DialogueMaker(load_dialogues(write(tmp_path, 1)).for_training(), encode=encode, seed=1)
+
+
+def test_rows_of_a_scene_stay_together(tmp_path: Path) -> None:
+    path = write(tmp_path, 240)
+    header, *rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    for number, row in enumerate(rows):
+        row["scene"] = number // 3
+    path.write_text("\n".join(json.dumps(row) for row in [header, *rows]), encoding="utf-8")
+    found = load_dialogues(path)
+    assert [row.answer for row in found.for_validation()] == ["0!", "1!", "2!", "150!", "151!", "152!"]
+    maker = DialogueMaker(found.for_training(), encode=encode, seed=3)
+    order = [maker.make(index).tokens for index in range(234)]
+    told = {to_example(row, encode).tokens: row.scene for row in found.rows}
+    numbers = [told[tokens] for tokens in order]
+    assert numbers[::3] == numbers[1::3] == numbers[2::3]
+    assert numbers[::3] != sorted(numbers[::3])
