@@ -93,7 +93,7 @@ def layer(config: LayerConfig) -> Sources:
     if isinstance(config.mixer, DeltaConfig):
         found = _delta_sources(config.mixer)
     else:
-        found = attention(config.attention) | _gated_queries(config.attention)
+        found = attention(config.attention) | gated_queries(config.attention)
     if config.mlp.router is None:
         return found | gated()
     found["mlp.router.weight"] = Source(("mlp.gate.weight",))
@@ -102,18 +102,19 @@ def layer(config: LayerConfig) -> Sources:
     return found | {"mlp.shared_gate.weight": Source(("mlp.shared_expert_gate.weight",))}
 
 
-def _gated_queries(config: AttentionConfig) -> Sources:
+def gated_queries(config: AttentionConfig, stored: str = "self_attn.q_proj") -> Sources:
     """Of each head first the rows of the query, then those of the gate."""
     found: Sources = {}
     size = config.head_dim
     for part in ("weight", *(("bias",) if config.qkv_bias else ())):
         for index, ours in enumerate(("q_proj", "gate_proj")):
             take = partial(rows_of_heads, period=2 * size, start=index * size, size=size)
-            found[f"attention.{ours}.{part}"] = Source((f"self_attn.q_proj.{part}",), take)
+            found[f"attention.{ours}.{part}"] = Source((f"{stored}.{part}",), take)
     return found
 
 
-def _delta_sources(config: DeltaConfig) -> Sources:
+def delta_projections(config: DeltaConfig, *, joint: str, small: str) -> Sources:
+    """Of two stored matrices, both by key head: `joint` has queries, keys, values, gates; `small` shares and steps."""
     each, values = config.heads // config.key_heads, config.inner // config.key_heads
     period = 2 * config.key_dim + 2 * values
 
@@ -124,12 +125,17 @@ def _delta_sources(config: DeltaConfig) -> Sources:
         cuts = ((0, config.key_dim), (config.key_dim, config.key_dim), (2 * config.key_dim, values))
         return torch.cat([rows(start, size)(tensors) for start, size in cuts])
 
-    into, small = ("linear_attn.in_proj_qkvz.weight",), ("linear_attn.in_proj_ba.weight",)
     return {
-        "mixer.qkv_proj.weight": Source(into, joined),
-        "mixer.z_proj.weight": Source(into, rows(2 * config.key_dim + values, values)),
-        "mixer.beta_proj.weight": Source(small, partial(rows_of_heads, period=2 * each, start=0, size=each)),
-        "mixer.step_proj.weight": Source(small, partial(rows_of_heads, period=2 * each, start=each, size=each)),
+        "mixer.qkv_proj.weight": Source((joint,), joined),
+        "mixer.z_proj.weight": Source((joint,), rows(2 * config.key_dim + values, values)),
+        "mixer.beta_proj.weight": Source((small,), partial(rows_of_heads, period=2 * each, start=0, size=each)),
+        "mixer.step_proj.weight": Source((small,), partial(rows_of_heads, period=2 * each, start=each, size=each)),
+    }
+
+
+def _delta_sources(config: DeltaConfig) -> Sources:
+    names = {"joint": "linear_attn.in_proj_qkvz.weight", "small": "linear_attn.in_proj_ba.weight"}
+    return delta_projections(config, **names) | {
         "mixer.conv.weight": Source(("linear_attn.conv1d.weight",), by_channel),
         "mixer.step_bias": Source(("linear_attn.dt_bias",)),
         "mixer.rate_log": Source(("linear_attn.A_log",)),

@@ -16,16 +16,18 @@ import torch
 from torch import Tensor
 
 from model.architectures.deepseek_v2 import half_split_tail
-from model.architectures.sources import Source, Sources, linear, only
+from model.architectures.qwen3_next import gated_queries
+from model.architectures.sources import Source, Sources, first_half, linear, only, second_half
 from model.architectures.table import ARCHITECTURES
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.gguf import GgufFile
+from model.checkpoint.gguf_recurrent import delta, state_space
 from model.checkpoint.gguf_settings import read_settings
 from model.checkpoint.llama import half_split_rows
 from model.checkpoint.store import Stored
-from model.config import AttentionConfig, LayerConfig, MlpConfig, ModelConfig
+from model.config import NO_MLP, AttentionConfig, DeltaConfig, LayerConfig, MlpConfig, ModelConfig, StateSpaceConfig
 
-_INTERLEAVED = frozenset({"llama", "mixtral", "granite", "granitemoe"})
+_INTERLEAVED = frozenset({"llama", "mixtral", "granite", "granitemoe", "granitemoehybrid"})
 _FACTORS = "rope_freqs.weight"
 
 
@@ -54,6 +56,8 @@ class _GgufStore:
 
 def _with_factors(config: ModelConfig, factors: tuple[float, ...]) -> ModelConfig:
     def turned(layer: LayerConfig) -> LayerConfig:
+        if not layer.is_attention:
+            return layer
         rope = replace(layer.attention.rope, factors=factors)
         return replace(layer, mixer=replace(layer.attention, rope=rope))
 
@@ -73,15 +77,22 @@ def _sources(config: ModelConfig, stored: Mapping[str, object]) -> Sources:
 
 def _layer(config: LayerConfig, there: set[str], *, interleaved: bool) -> Sources:
     biased = config.norm.kind == "layer"
-    found = linear("attention_norm", "attn_norm", bias=biased)
+    found = linear("attention_norm", "attn_norm", bias=biased) | _mixer(config, there, interleaved=interleaved)
+    if config.mlp == NO_MLP:
+        return found
     if not config.parallel:
         second = "post_attention_norm" if "post_attention_norm.weight" in there else "ffn_norm"
         found |= linear("mlp_norm", second, bias=biased)
-    if config.attention.latent is None:
-        found |= _attention(config.attention, there, interleaved=interleaved)
-    else:
-        found |= _latent(config.attention, there)
-    return found | (_dense("mlp", "", config.mlp) if config.mlp.router is None else _mixture(config.mlp))
+    return found | (_dense("mlp", "", config.mlp) if config.mlp.router is None else _mixture(config.mlp, there))
+
+
+def _mixer(config: LayerConfig, there: set[str], *, interleaved: bool) -> Sources:
+    mixer = config.mixer
+    if isinstance(mixer, StateSpaceConfig):
+        return state_space(mixer)
+    if isinstance(mixer, DeltaConfig):
+        return delta(mixer, there)
+    return _attention(mixer, there, interleaved=interleaved) if mixer.latent is None else _latent(mixer, there)
 
 
 def _attention(config: AttentionConfig, there: set[str], *, interleaved: bool) -> Sources:
@@ -98,6 +109,8 @@ def _attention(config: AttentionConfig, there: set[str], *, interleaved: bool) -
     if config.head_norm is not None:
         found |= linear("attention.q_norm", "attn_q_norm", bias=False)
         found |= linear("attention.k_norm", "attn_k_norm", bias=False)
+    if config.gated:
+        found |= gated_queries(config, "attn_q")
     return found | ({"attention.sinks": Source(("attn_sinks.weight",))} if config.sinks else {})
 
 
@@ -122,13 +135,17 @@ def _latent(config: AttentionConfig, there: set[str]) -> Sources:
     return found | linear("attention.o_proj", "attn_output", bias=config.out_bias)
 
 
-def _mixture(config: MlpConfig) -> Sources:
+def _mixture(config: MlpConfig, there: set[str]) -> Sources:
     assert config.router is not None
     found = linear("mlp.router", "ffn_gate_inp", bias=config.router.bias)
     for part in ("gate", "up", "down"):
         found[f"mlp.{part}_proj"] = Source((f"ffn_{part}_exps.weight",))
         if config.bias:
             found[f"mlp.{part}_bias"] = Source((f"ffn_{part}_exps.bias",))
+    if (fused := "ffn_gate_up_exps.weight") in there:
+        found |= {"mlp.gate_proj": Source((fused,), first_half), "mlp.up_proj": Source((fused,), second_half)}
+    if config.shared_gate:
+        found["mlp.shared_gate.weight"] = Source(("ffn_gate_inp_shexp.weight",), _row)
     return found | (_dense("mlp.shared", "_shexp", config) if config.shared else {})
 
 
@@ -141,6 +158,11 @@ def _dense(ours: str, ending: str, config: MlpConfig) -> Sources:
 
 def _turned(head_dim: int) -> Callable[[list[Tensor]], Tensor]:
     return lambda tensors: half_split_rows(only(tensors), head_dim)
+
+
+def _row(tensors: list[Tensor]) -> Tensor:
+    """[D] or [1, D] to [1, D]."""
+    return only(tensors).reshape(1, -1)
 
 
 def _rows(start: int, count: int) -> Callable[[list[Tensor]], Tensor]:

@@ -1,6 +1,6 @@
 """GGUF metadata in the words of HF's `config.json`, so that each architecture is described once.
 
-Source: llama.cpp's `convert_hf_to_gguf.py` and `gguf-py/gguf/constants.py`.
+Source: llama.cpp's `convert_hf_to_gguf.py` (its `conversion/`), `src/models/` and `gguf-py/gguf/constants.py`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from typing import Any
 
 from model.architectures.settings import Settings
 from model.checkpoint.gguf import GgufFile
+from model.checkpoint.gguf_recurrent import granite_settings, mamba2_settings, qwen3_next_settings
 from model.errors import CheckpointError
 
 _COMMON = {
@@ -51,6 +52,10 @@ _NAMES = {
     "granitemoe": "granitemoe",
     "deepseek2": "deepseek_v2",
     "gpt-oss": "gpt_oss",
+    "mamba2": "mamba2",
+    "granitehybrid": "granitemoehybrid",
+    "qwen3next": "qwen3_next",
+    "mellum": "mellum",
 }
 """By `general.architecture`: HF's `model_type`."""
 
@@ -91,6 +96,8 @@ def _rope(file: GgufFile, name: str) -> dict[str, Any] | None:
         "rope_type": kind,
         "rope_theta": file.metadata.get(f"{name}.rope.freq_base"),
         "factor": value("factor"),
+        "beta_fast": value("yarn_beta_fast"),
+        "beta_slow": value("yarn_beta_slow"),
         "original_max_position_embeddings": value("original_context_length"),
         "mscale": weight,
         "mscale_all_dim": weight,
@@ -110,7 +117,42 @@ def _of_its_own(file: GgufFile, name: str, found: Settings) -> dict[str, Any]:
         return {"layer_types": [kinds[index % 2] for index in range(found.integer("num_hidden_layers"))]}
     if name == "deepseek2":
         return _latent(file, found)
+    own = Settings(_own_keys(file, name), file.path.name)
+    if name == "mamba2":
+        return mamba2_settings(own, stored=frozenset(file.tensors))
+    if name == "granitehybrid":
+        return granite_settings(own, stored=frozenset(file.tensors))
+    if name == "qwen3next":
+        return qwen3_next_settings(own)
+    if name == "mellum":
+        return _two_ropes(own, scaled=_rope(file, name))
     return {}
+
+
+def _own_keys(file: GgufFile, name: str) -> dict[str, Any]:
+    """Those of the architecture, without its name."""
+    prefix = f"{name}."
+    return {key.removeprefix(prefix): value for key, value in file.metadata.items() if key.startswith(prefix)}
+
+
+def _two_ropes(own: Settings, *, scaled: dict[str, Any] | None) -> dict[str, Any]:
+    """Mellum 2: layers that slide turn by a base of their own, and are never scaled."""
+    count, base = own.integer("block_count"), own.number("rope.freq_base")
+    pattern = own.values.get("attention.sliding_window_pattern", 4)
+    if own.optional_integer("attention.sliding_window") is None:
+        pattern = [False] * count
+    elif type(pattern) is int:  # llama.cpp: the last of so many layers sees all
+        pattern = [index % pattern < pattern - 1 for index in range(count)] if pattern else [True] * count
+    if not isinstance(pattern, list) or not all(isinstance(slides, bool) for slides in pattern):
+        raise own.wrong("attention.sliding_window_pattern")
+    return {
+        "layer_types": ["sliding_attention" if slides else "full_attention" for slides in pattern],
+        "rope_parameters": {
+            "full_attention": scaled or {"rope_theta": base},
+            "sliding_attention": {"rope_theta": own.number("rope.freq_base_swa", base)},
+        },
+        "norm_topk_prob": True,
+    }
 
 
 def _latent(file: GgufFile, found: Settings) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from tests.model.gguf_recurrent import add_recurrent_metadata, recurrent_weights
 from tests.model.mistral_format import interleaved_rows
 
 ARCHITECTURES = {
@@ -26,38 +27,86 @@ ARCHITECTURES = {
     "granitemoe": gguf.MODEL_ARCH.GRANITE_MOE,
     "deepseek_v2": gguf.MODEL_ARCH.DEEPSEEK2,
     "gpt_oss": gguf.MODEL_ARCH.GPT_OSS,
+    "mamba2": gguf.MODEL_ARCH.MAMBA2,
+    "granitemoehybrid": gguf.MODEL_ARCH.GRANITE_HYBRID,
+    "qwen3_next": gguf.MODEL_ARCH.QWEN3NEXT,
+    "mellum": gguf.MODEL_ARCH.QWEN3MOE,
 }
+"""The package does not know Mellum 2 yet, whose tensors llama.cpp names as Qwen3's."""
+_NAMES = {
+    "linear_attn.in_proj_qkv.": "attn_qkv.",
+    "linear_attn.in_proj_z.": "attn_gate.",
+    "shared_mlp.gate_proj.": "ffn_gate_shexp.",
+    "shared_mlp.up_proj.": "ffn_up_shexp.",
+}
+"""What the converter names itself."""
+_INTERLEAVED = ("llama", "mixtral", "granite", "granitemoe", "granitemoehybrid")
 
 
-def write_gguf(source: Path, target: Path, *, split_latent: bool = False, fused_qkv: bool = False) -> Path:
-    """Convert HF's folder in float32. `split_latent`: DeepSeek's newer layout; `fused_qkv`: Phi-2's older one."""
+def write_gguf(
+    source: Path,
+    target: Path,
+    *,
+    split_latent: bool = False,
+    fused_qkv: bool = False,
+    fused_experts: bool = False,
+    joint_delta: bool = False,
+) -> Path:
+    """Convert HF's folder in float32.
+
+    `split_latent`: DeepSeek's newer layout; `fused_qkv`: Phi-2's older one; `fused_experts`: gates and ups together;
+    `joint_delta`: Qwen3-Next's older layout, which keeps HF's projection.
+    """
     config = json.loads((source / "config.json").read_text())
-    kind = ARCHITECTURES[config["model_type"]]
-    names = gguf.get_tensor_name_map(kind, config["num_hidden_layers"])
-    writer = gguf.GGUFWriter(target, gguf.MODEL_ARCH_NAMES[kind])
+    writer = gguf.GGUFWriter(target, architecture_name(config))
     _add_metadata(writer, config)
     weights = _plain_experts(_stacked(load_file(source / "model.safetensors")), config)
-    renamed = {}
-    for name, weight in weights.items():
-        stem, _, ending = name.rpartition(".")
-        if name.endswith("sinks"):
-            stem, ending = name, "weight"
-        found = names.get_name(stem)
-        assert found is not None, name
-        renamed[f"{found}.{ending}"] = _rows(name, weight, config)
+    joint = {name: weights[name] for name in weights if joint_delta and "in_proj_qkvz" in name}
+    renamed = _renamed(recurrent_weights(weights, config), config)
+    if joint_delta:
+        renamed = {name: one for name, one in renamed.items() if not re.search("attn_(qkv|gate)", name)}
+        renamed |= _renamed(joint, config)
     if split_latent:
         renamed = _split_latent(renamed, config)
     if fused_qkv:
         renamed = _fused_qkv(renamed)
+    if fused_experts:
+        renamed = _fused_experts(renamed)
     for name, weight in renamed.items():
         writer.add_tensor(name, weight.contiguous().numpy())
-    if (config["rope_parameters"].get("rope_type")) == "llama3":
+    if (config.get("rope_parameters") or {}).get("rope_type") == "llama3":
         writer.add_tensor("rope_freqs.weight", _llama3_factors(source).numpy())
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
     return target
+
+
+def architecture_name(config: dict[str, Any]) -> str:
+    """What the file says of itself."""
+    kind = config["model_type"]
+    return "mellum" if kind == "mellum" else gguf.MODEL_ARCH_NAMES[ARCHITECTURES[kind]]
+
+
+def _renamed(weights: dict[str, Tensor], config: dict[str, Any]) -> dict[str, Tensor]:
+    names = gguf.get_tensor_name_map(ARCHITECTURES[config["model_type"]], config["num_hidden_layers"])
+    dense = config["model_type"] == "granitemoehybrid" and not config["num_local_experts"]
+    renamed = {}
+    for name, weight in weights.items():
+        stem, _, ending = name.rpartition(".")
+        if name.endswith(("A_log", ".D")):
+            own = names.get_name(name)
+        elif name.endswith("sinks"):
+            own = f"{names.get_name(name)}.weight"
+        elif found := [theirs for ours, theirs in _NAMES.items() if ours in name]:
+            own = f"blk.{name.split('.')[2]}.{found[0]}{ending}"
+        else:
+            assert names.get_name(stem) is not None, name
+            own = f"{names.get_name(stem)}.{ending}"
+        assert own is not None, name
+        renamed[own.replace("_shexp", "") if dense else own] = _rows(name, weight, config)
+    return renamed
 
 
 def _llama3_factors(source: Path) -> Tensor:
@@ -87,7 +136,7 @@ def _plain_experts(weights: dict[str, Tensor], config: dict[str, Any]) -> dict[s
     """Fused gates and ups in tensors of their own, as converters write them."""
     plain: dict[str, Tensor] = {}
     for name, weight in weights.items():
-        if name.endswith("input_linear.weight"):
+        if name.endswith("block_sparse_moe.input_linear.weight"):
             stem = name.replace("block_sparse_moe.input_linear.weight", "mlp.experts")
             plain[f"{stem}.gate_proj.weight"], plain[f"{stem}.up_proj.weight"] = weight.chunk(2, 1)
         elif name.endswith("gate_up_proj"):
@@ -107,7 +156,7 @@ def _plain_experts(weights: dict[str, Tensor], config: dict[str, Any]) -> dict[s
 
 
 def _rows(name: str, weight: Tensor, config: dict[str, Any]) -> Tensor:
-    if config["model_type"] in ("llama", "mixtral", "granite", "granitemoe") and ("q_proj" in name or "k_proj" in name):
+    if config["model_type"] in _INTERLEAVED and ("q_proj" in name or "k_proj" in name):
         return interleaved_rows(
             weight, config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
         )
@@ -134,29 +183,44 @@ def _fused_qkv(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return weights
 
 
+def _fused_experts(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    for name in [name for name in weights if "ffn_gate_exps" in name]:
+        parts = weights.pop(name), weights.pop(name.replace("gate", "up"))
+        weights[name.replace("gate", "gate_up")] = torch.cat(parts, 1)
+    return weights
+
+
 def _add_metadata(writer: gguf.GGUFWriter, config: dict[str, Any]) -> None:
+    add_recurrent_metadata(writer, config)
+    if config["model_type"] == "mamba2":
+        return
     heads = config["num_attention_heads"]
     head_dim = config.get("head_dim") or config["hidden_size"] // heads
     latent = config["model_type"] == "deepseek_v2"
     plain, turning = (config["qk_nope_head_dim"], config["qk_rope_head_dim"]) if latent else (0, head_dim)
-    rope = config["rope_parameters"]
+    each = config["rope_parameters"]
+    rope = each.get("full_attention", each)
     adders = {
         "context_length": config["max_position_embeddings"],
         "embedding_length": config["hidden_size"],
         "block_count": config["num_hidden_layers"],
         "feed_forward_length": config["intermediate_size"],
         "head_count": heads,
-        "head_count_kv": config["num_key_value_heads"],
+        "head_count_kv": None if config["model_type"] == "granitemoehybrid" else config["num_key_value_heads"],
         "key_length": plain + turning,
         "value_length": config["v_head_dim"] if latent else head_dim,
         "rope_dimension_count": int(turning * rope.get("partial_rotary_factor", 1)),
         "rope_freq_base": rope["rope_theta"],
         "layer_norm_rms_eps": config.get("rms_norm_eps"),
         "layer_norm_eps": config.get("layer_norm_eps", config.get("norm_epsilon")),
+        "rope_freq_base_swa": each.get("sliding_attention", {}).get("rope_theta"),
         "sliding_window": config.get("sliding_window"),
-        "expert_count": config.get("num_local_experts", config.get("n_routed_experts")),
+        "expert_count": _first(config, "num_local_experts", "n_routed_experts", "num_experts"),
         "expert_used_count": config.get("num_experts_per_tok"),
         "expert_feed_forward_length": config.get("moe_intermediate_size"),
+        "expert_shared_feed_forward_length": _first(
+            config, "shared_intermediate_size", "shared_expert_intermediate_size"
+        ),
         "expert_shared_count": config.get("n_shared_experts"),
         "expert_weights_scale": config.get("routed_scaling_factor"),
         "leading_dense_block_count": config.get("first_k_dense_replace"),
@@ -170,9 +234,15 @@ def _add_metadata(writer: gguf.GGUFWriter, config: dict[str, Any]) -> None:
     for name, value in adders.items():
         if value is not None:
             getattr(writer, f"add_{name}")(value)
+    if config["model_type"] == "mellum":
+        writer.add_sliding_window_pattern([kind == "sliding_attention" for kind in config["layer_types"]])
     if rope.get("rope_type") == "yarn":
         writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
         writer.add_rope_scaling_factor(rope["factor"])
         writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
         if "mscale_all_dim" in rope:
             writer.add_rope_scaling_yarn_log_mul(0.1 * rope["mscale_all_dim"])
+
+
+def _first(config: dict[str, Any], *keys: str) -> Any:
+    return next((config[key] for key in keys if key in config), None)

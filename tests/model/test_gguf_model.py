@@ -30,7 +30,24 @@ NAMES = [
     "granite-3-moe",
     "deepseek-v2-lite",
     "gpt-oss",
+    "mamba-2",
+    "granite-4",
+    "granite-4-dense",
+    "qwen3-next",
+    "mellum-2",
 ]
+CHANGES: dict[str, dict[str, Any]] = {
+    "starcoder2": {"sliding_window": None},  # GGUF does not say that its attention has a window
+    "granite-4-dense": {"shared_intermediate_size": 64},  # nor has two sizes for a dense block
+    "qwen3-next": {"mlp_only_layers": []},  # nor has dense layers between experts
+    "mellum-2": {"mlp_layer_types": ["sparse"] * 3},
+}
+"""What no GGUF of an architecture can be."""
+
+
+def gguf_case(name: str) -> Case:
+    case = CASES[name]
+    return Case(case.config, case.settings | CHANGES.get(name, {}))
 
 
 def _check(case: Case, tmp_path: Path, **layout: Any) -> None:
@@ -47,9 +64,7 @@ def _check(case: Case, tmp_path: Path, **layout: Any) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_logits_equal_hf(name: str, tmp_path: Path) -> None:
-    case = CASES[name]
-    # GGUF does not say that StarCoder2's attention has a window.
-    _check(Case(case.config, case.settings | {"sliding_window": None}) if name == "starcoder2" else case, tmp_path)
+    _check(gguf_case(name), tmp_path)
 
 
 def test_keys_and_values_of_latent_attention_may_lie_apart(tmp_path: Path) -> None:
@@ -63,6 +78,15 @@ def test_compressed_queries_are_read(tmp_path: Path) -> None:
 
 def test_queries_keys_and_values_may_lie_together(tmp_path: Path) -> None:
     _check(CASES["phi-2"], tmp_path, fused_qkv=True)
+
+
+@pytest.mark.parametrize("name", ["qwen3-coder", "qwen3-next"])
+def test_gates_and_ups_of_experts_may_lie_together(name: str, tmp_path: Path) -> None:
+    _check(gguf_case(name), tmp_path, fused_experts=True)
+
+
+def test_the_delta_rules_projections_may_lie_together(tmp_path: Path) -> None:
+    _check(gguf_case("qwen3-next"), tmp_path, joint_delta=True)
 
 
 @pytest.mark.parametrize(
