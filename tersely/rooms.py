@@ -7,7 +7,6 @@ to the front of sys.path, and what PYTHONPATH or the current folder put there go
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -21,9 +20,7 @@ def home() -> Path:
 
 def put_first() -> None:
     """Arrange sys.path. Must run before any room is imported."""
-    rooms = str(home())
-    outside = {os.path.abspath(entry or ".") for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep)}
-    outside.add(os.getcwd())
-    front = [entry for entry in sys.path if os.path.abspath(entry or ".") not in outside]
-    back = [entry for entry in sys.path if os.path.abspath(entry or ".") in outside and entry != rooms]
-    sys.path[:] = [rooms, *(entry for entry in front if entry != rooms), *back]
+    sys.path.insert(0, str(home()))
+    from model.rooms import put_first as arrange
+
+    arrange(home())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import subprocess
 import sys
 import threading
@@ -15,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from model.errors import EngineUnavailableError
 from model.paths import log_dir
+from model.rooms import environment
 from model.service.address import RunningEngine, private_dir, read_all_states, read_state, state_path
 from model.service.options import EngineOptions
 
@@ -81,11 +81,6 @@ async def _start(options: EngineOptions, deadline_s: float, timeout_s: float) ->
 def spawn(options: EngineOptions, *, output: Path) -> subprocess.Popen[bytes]:
     """Start an engine process that outlives this one; what it prints goes to `output`."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    environment = dict(os.environ)
-    # Relative entries meant the workspace that we happen to stand in.
-    paths = [entry for entry in environment.pop("PYTHONPATH", "").split(os.pathsep) if os.path.isabs(entry)]
-    if paths:
-        environment["PYTHONPATH"] = os.pathsep.join(paths)
     with output.open("wb") as stream:
         process = subprocess.Popen(
             [sys.executable, "-P", str(_ENTRY), *options.to_arguments()],
@@ -93,7 +88,7 @@ def spawn(options: EngineOptions, *, output: Path) -> subprocess.Popen[bytes]:
             stdout=stream,
             stderr=stream,
             cwd=private_dir(),
-            env=environment,
+            env=environment(),
             start_new_session=True,
             creationflags=_detached_flags(),
         )
