@@ -16,7 +16,8 @@ from completion.refactor.worker_process import ask
 from model.errors import InternalError, RefusedError, UsageError
 from tests.cursor import at_cursor
 
-TEXTS = st.lists(st.sampled_from(["a", "b", "", "é\U0001f600"]), max_size=6).map("\n".join)
+LINES = ["a", "b", "", "é\U0001f600", "a = f(b)  # a", "c = f(b)  # a", "\ta = f(c, b)"]
+TEXTS = st.lists(st.sampled_from(LINES), max_size=6).map("\n".join)
 
 
 @given(TEXTS, TEXTS)
@@ -30,11 +31,27 @@ def test_extras_are_edits_of_the_text_before() -> None:
         Extra(
             path="a", line=3, start=after.index("é one") + 2, end=after.index("é one") + 5, new="uno", shown="", why="?"
         ),
-        Extra(path="a", line=2, start=10, end=13, new="x", shown="", why="on a changed line"),
+        Extra(path="a", line=2, start=10, end=13, new="x", shown="", why="what was changed"),
     ]
     (edit,) = extra_edits(before, after, extras)
     assert edit.why == "?"
     assert applied(before, [*line_edits(before, after), edit]) == after.replace("é one", "é uno")
+
+
+def test_an_extra_beside_a_change_in_its_line() -> None:
+    before, after = "one()\nprint(one(), 1)  # one\n", "eleven()\nprint(eleven(), 1)  # one\n"
+    start = after.index("# one") + 2
+    extra = Extra(path="a", line=2, start=start, end=start + 3, new="eleven", shown="", why="?")
+    (edit,) = extra_edits(before, after, [extra])
+    sure = line_edits(before, after)
+    assert [one.text for one in sure] == ["eleven", "eleven"]
+    assert applied(before, [*sure, edit]) == after.replace("# one", "# eleven")
+
+
+def test_lines_that_have_little_in_common_are_replaced_whole() -> None:
+    before, after = "total = price * count\n", "total = self.sum_of(items)\n"
+    (edit,) = line_edits(before, after)
+    assert (edit.start_before, edit.end_before, edit.text) == ("", "", after)
 
 
 NAMES = [
@@ -71,10 +88,13 @@ async def test_the_worker_answers_with_edits_of_buffers(tmp_path: Path) -> None:
     reply = await answer(request)
     assert reply["report"]["status"] == "changed"
     first, second = reply["changes"]
-    assert [edit["text"] for edit in first["edits"]] == ["def uno():\r\n"]
-    assert [(edit["text"], edit["why"]) for edit in second["edits"]] == [
-        ("from m import uno\r\n", ""), ("print(uno())  # one\r\n", ""),
+    assert [(edit["start_before"], edit["text"]) for edit in first["edits"]] == [("def ", "uno")]
+    sure, _, doubtful = second["edits"]
+    assert [(edit["start_before"], edit["text"]) for edit in second["edits"]] == [
+        ("from m import ", "uno"), ("print(", "uno"), ("print(one())  # ", "uno"),
     ]  # fmt: skip
+    assert not sure["why"]
+    assert doubtful["why"]
     assert (tmp_path / "m.py").read_text() == "on disk\n"
 
 
@@ -84,7 +104,7 @@ async def test_the_worker_as_a_process(tmp_path: Path) -> None:
         "call": {"name": "edit", "path": "m.py", "old": "1", "new": "2"},
     }  # fmt: skip
     reply = await ask(request)
-    edit = LineEdit(start_line=0, start_before="", end_line=1, end_before="", text="x = 2\n")
+    edit = LineEdit(start_line=0, start_before="x = ", end_line=0, end_before="x = 1", text="2")
     assert reply["changes"] == [{"path": "m.py", "created": False, "removed": False, "edits": [edit.as_json()]}]
     assert "no tool" in (await ask({**request, "call": {"name": "nothing"}}))["error"]
     with pytest.raises(UsageError, match="only looks"):
