@@ -27,7 +27,7 @@ $(INSTALLED): pyproject.toml $(CONSTRAINTS)
 	  || { echo "tersely needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e ".[dev,train]"
+	$(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e ".[dev,train,batch]"
 	@touch $@
 
 demo: $(INSTALLED) ## Ghost text at several places of a sample repository

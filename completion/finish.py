@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from completion import confidence
 from completion.api import CompletionTimings, ContextUse, Explanation, Suggestion
+from completion.brackets import unclosed
 from completion.context.redact import prints_secret
 from completion.generation import NO_USAGE, Draft
 from completion.polish import polish
@@ -27,6 +28,9 @@ def finish(situation: Situation, draft: Draft, *, shift: float) -> Suggestion:
     text, notes = polish(draft.kept, situation.site, situation.language, syntax)
     if text and prints_secret(text):
         text, notes = "", (*notes, "dropped: it has the shape of a secret")
+    if draft.cut.reason == "loop" and unclosed(text, situation.language.line_comment):
+        # Each round opened what none closed: no part of it is what was meant.
+        text, notes = "", (*notes, "dropped: it went in circles, and ever deeper")
     found = confidence.Circumstances(
         stop_reason=draft.cut.reason,
         polished=text.split() != draft.kept.split(),

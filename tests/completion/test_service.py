@@ -39,6 +39,8 @@ async def check(source: str, generated: str, shown: str | None) -> None:
         ("def f():\r\n    ‸\r\n", "a = 1\n    return a\nend", "a = 1\r\n    return a"),
         ("na‸me = 1\n", "xyz", None),
         ("‸", "import os\n", "import os"),
+        ("x = ‸\n", "amount.total + " * 9, "amount.total"),
+        ("for name in os.listdir(‸\n", "path.dirname(path.abspath(" * 9, None),
     ],
 )
 async def test_complete(source: str, generated: str, shown: str | None) -> None:
