@@ -416,21 +416,21 @@ def _asked(kind: str, symbol: str) -> AnyCall:
 
 ACTS: dict[str, tuple[int, Maker]] = {
     "rename": (15, rename),
-    "rename_local": (4, rename_local),
-    "move_symbol": (6, move_symbol),
+    "rename_local": (5, rename_local),
+    "move_symbol": (5, move_symbol),
     "move_module": (2, move_module),
-    "extract_function": (10, extract_function),
-    "extract_variable": (8, extract_variable),
-    "inline": (7, inline),
-    "add_parameter": (7, add_parameter),
-    "change_parameter": (12, change_parameter),
+    "extract_function": (8, extract_function),
+    "extract_variable": (9, extract_variable),
+    "inline": (9, inline),
+    "add_parameter": (11, add_parameter),
+    "change_parameter": (17, change_parameter),
     "rewrite": (7, rewrite),
-    "organize_imports": (4, organize_imports),
-    "add_types": (5, add_types),
+    "organize_imports": (2, organize_imports),
+    "add_types": (4, add_types),
     "add_docstring": (6, add_docstring),
-    "generate": (5, generate),
-    "edit": (5, edit),
-    "look": (11, look),
+    "generate": (7, generate),
+    "edit": (6, edit),
+    "look": (10, look),
 }
 """Kinds of parts with their shares."""
 

@@ -16,7 +16,7 @@ from completion.refactor.training.phrasebook import Phrasebook
 from completion.refactor.training.scene import Names, Scene, is_function, without
 from completion.refactor.wish import Symbol, Turn, View, Wish
 
-_KINDS = {"single": 62, "parallel": 9, "lookup": 14, "decline": 15}
+_KINDS = {"single": 66, "parallel": 9, "lookup": 10, "decline": 15}
 _TRIES = 30
 _PLANTED_SHARE = 0.06
 _IDLE_CURSOR_SHARE = 0.25
@@ -25,19 +25,19 @@ _NOT_SAID = ("pattern", "replacement")
 """Arguments that are made of the words, not copied."""
 _KEYWORDS = ("class", "import", "for", "return", "2fast", "my-name", "two words", "3d", "while")
 DECLINES = {
-    "chat": 10,
-    "unclear": 9,
-    "destructive": 9,
-    "other_task": 8,
+    "chat": 6,
+    "unclear": 6,
+    "destructive": 8,
+    "other_task": 9,
     "planted": 3,
-    "no_new_name": 4,
-    "no_selection": 4,
-    "no_target": 3,
-    "taken": 8,
+    "no_new_name": 6,
+    "no_selection": 6,
+    "no_target": 5,
+    "taken": 5,
     "bad_name": 5,
-    "no_parameter": 6,
-    "not_found": 14,
-    "ambiguous": 4,
+    "no_parameter": 8,
+    "not_found": 7,
+    "ambiguous": 6,
 }
 """Why wishes are declined, with shares."""
 
