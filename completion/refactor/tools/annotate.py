@@ -18,7 +18,8 @@ from completion.refactor.calls import AddTypes
 from completion.refactor.outcome import Outcome
 from completion.refactor.overlay import Overlay
 from completion.refactor.symbols import Place, resolve
-from completion.refactor.tools.occurrences import Spot, occurrences
+from completion.refactor.tools.heirs import Spot
+from completion.refactor.tools.occurrences import occurrences
 from model.errors import RefusedError
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -14,7 +14,8 @@ from rope.refactor.inline import InlineParameter, create_inline
 
 from completion.refactor.overlay import Overlay
 from completion.refactor.symbols import Place, resolve
-from completion.refactor.tools.occurrences import Spot, occurrences, unsure
+from completion.refactor.tools.heirs import Spot
+from completion.refactor.tools.occurrences import occurrences, unsure
 from completion.refactor.tools.rope_project import mirror
 from model.errors import RefusedError
 

@@ -17,6 +17,7 @@ from completion.refactor.tools import members, modules
 from completion.refactor.tools.extras import follow_fields, follow_strings, leftovers
 from completion.refactor.tools.locals import place_of_local
 from completion.refactor.tools.rope_project import mirror
+from completion.refactor.tools.within import bearing, of_local
 from model.errors import RefusedError
 
 
@@ -57,7 +58,10 @@ def _rename_python(overlay: Overlay, place: Place, old: str, new: str, *, local:
     _no_collision(text, "python", place, new, member=member)
     mark = overlay.mark()
     with mirror(overlay) as made:
-        changes = RopeRename(made.project, made.file(path), place.start).get_changes(new, docs=False, in_hierarchy=True)
+        within = of_local(overlay, path, old) if local else bearing(overlay, old)
+        changes = RopeRename(made.project, made.file(path), place.start).get_changes(
+            new, docs=False, in_hierarchy=True, resources=made.files(within)
+        )
         made.carry_over(changes)
     changed = overlay.changed_since(mark)
     if not changed:

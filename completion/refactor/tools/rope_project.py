@@ -11,7 +11,7 @@ import shutil
 import sysconfig
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,10 @@ class Mirror:
         if not isinstance(resource, File):
             raise RefusedError(f"{path} is no file.", hint="Name a Python file.")
         return resource
+
+    def files(self, paths: Collection[str]) -> list[File]:
+        """Those of the paths that the project has, in their order: where rope is to look for names."""
+        return [self.file(path) for path in sorted(paths) if (self._folder / path).is_file()]
 
     def folder(self, path: str) -> Folder:
         """A folder of the project, made where it is missing."""

@@ -16,7 +16,8 @@ from completion.refactor.calls import ChangeKind, ChangeSignature, ParameterChan
 from completion.refactor.outcome import Extra, Outcome
 from completion.refactor.overlay import Overlay
 from completion.refactor.symbols import Place, is_special, resolve
-from completion.refactor.tools.occurrences import Spot, occurrences, unsure
+from completion.refactor.tools.heirs import Spot
+from completion.refactor.tools.occurrences import is_constructor, occurrences, unsure
 from completion.refactor.tools.rename import rename
 from model.errors import RefusedError
 
@@ -60,7 +61,8 @@ def change_signature(call: ChangeSignature, overlay: Overlay, *, prefer: str = "
         else:
             _change(change, place, overlay)
     special = is_special(place.symbol.name.rpartition(".")[2])  # every class has those: all would be named
-    unknown = unsure(overlay, place) if place.symbol.kind == "method" and not special else []
+    asked = place.symbol.kind == "method" and (is_constructor(place) or not special)
+    unknown = unsure(overlay, place) if asked else []
     notes = [f"Calls that may mean it too: {', '.join(unknown[:5])}."] if unknown else []
     return Outcome(changed=overlay.changed_since(mark), extras=tuple(extras), notes=tuple(notes))
 
