@@ -87,9 +87,11 @@ def _found(kind: str, node: Node, captures: dict[str, list[Node]]) -> _Found | N
         node = parent
     body = captures["body"][0] if "body" in captures else None
     receiver = (captures["receiver"][0].text or b"").decode("utf-8", "replace") if "receiver" in captures else ""
-    first_row, last_row = node.start_point[0], node.end_point[0]
-    if node.end_point[1] == 0 and last_row > first_row:
+    first_row = node.start_point[0]
+    last_row, last_column = node.end_point
+    if last_column == 0 and last_row > first_row:
         last_row -= 1
+    body_row, body_column = body.start_point if body else (first_row, -1)
     return _Found(
         kind=kind,
         name=name,
@@ -97,8 +99,8 @@ def _found(kind: str, node: Node, captures: dict[str, list[Node]]) -> _Found | N
         end=node.end_byte,
         first_row=first_row,
         last_row=last_row,
-        body_row=body.start_point[0] if body else first_row,
-        body_column=body.start_point[1] if body else -1,
+        body_row=body_row,
+        body_column=body_column,
         receiver=receiver,
     )
 
@@ -113,7 +115,7 @@ def _define(found: list[_Found], lines: list[str], language: str) -> list[Defini
             open_.pop()
         holder = open_[-1] if open_ else None
         owner = next((outer.name for outer in reversed(open_) if outer.kind in _CONTAINERS), "")
-        if match := _RECEIVER.search(one.receiver):
+        if one.receiver and (match := _RECEIVER.search(one.receiver)):
             owner = match[1]
         if one.kind == "scope":
             open_.append(one)

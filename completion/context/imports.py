@@ -9,6 +9,9 @@ from types import MappingProxyType
 from completion.context.facts import Import
 
 _COMMENT = re.compile(r"#[^\n]*|//[^\n]*")
+_LAYOUT = re.compile(r"#[^\n]*|\\\n|[()\n]")
+_FROM = re.compile(r"\s*from\s+([.\w]+|[.\s]+[\w.]*)\s+import\s+(.*)")
+_IMPORT = re.compile(r"\s*import\s+(.*)")
 _QUOTED = re.compile(r"""["'<]([^"'<>]+)["'>]""")
 
 
@@ -19,14 +22,14 @@ def read_imports(language: str, statement: str) -> tuple[Import, ...]:
 
 
 def _python(statement: str) -> Iterator[Import]:
-    text = re.sub(r"#[^\n]*|\\\n|[()\n]", " ", statement)
-    match = re.match(r"\s*from\s+([.\w]+|[.\s]+[\w.]*)\s+import\s+(.*)", text)
+    text = _LAYOUT.sub(" ", statement)
+    match = _FROM.match(text)
     if match:
-        module = re.sub(r"\s", "", match[1])
+        module = "".join(match[1].split())
         for name, alias in _aliased(match[2], " as "):
             yield Import(module=module, name=name, alias="" if name == "*" else alias or name)
         return
-    match = re.match(r"\s*import\s+(.*)", text)
+    match = _IMPORT.match(text)
     for name, alias in _aliased(match[1], " as ") if match else ():
         yield Import(module=name, name="", alias=alias or name)
 

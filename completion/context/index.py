@@ -15,7 +15,7 @@ from completion.context.store import Entry, Stamp, Store
 from completion.language import detect
 from model.paths import cache_dir
 
-_BATCH_CHARACTERS = 1_000_000
+_BATCH_CHARACTERS = 4_000_000
 """A transaction's size: what a kill loses at most, against the cost of a commit."""
 
 

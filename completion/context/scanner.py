@@ -10,7 +10,7 @@ import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatch
+from fnmatch import translate
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,7 @@ SECRET_FILES = (
     "service-account*.json", ".dockercfg", "*.ovpn",
 )  # fmt: skip
 """Names of files that hold secrets, in small letters."""
+_SECRET_NAME = re.compile("|".join(map(translate, SECRET_FILES)))
 SKIPPED_FOLDERS = frozenset(
     {
         ".git", ".hg", ".svn", ".jj", "node_modules", "bower_components", "__pycache__", ".venv", "venv", ".tox",
@@ -64,7 +65,7 @@ class Scanner:
         self.root = root.resolve()
         self._max_bytes = max_bytes
         self._min_bytes = 0 if empty else 1
-        self._specs: dict[str, GitIgnoreSpec | None] = {}
+        self._specs: dict[str, tuple[tuple[int, GitIgnoreSpec], ...]] = {}
 
     def refresh(self) -> None:
         """Read the ignore files anew from now on."""
@@ -76,6 +77,7 @@ class Scanner:
         `below`: of this folder alone, which must not be one that is kept out.
         A repository inside the root is part of it, with its own ignore files; those above do not hold there less.
         """
+        linked = any(above.is_symlink() for above in self._above(f"{below}/_"))
         waiting = [below]
         while waiting:
             folder = waiting.pop()
@@ -90,20 +92,25 @@ class Scanner:
                 if entry.is_dir(follow_symlinks=False):
                     if not self._skips_folder(path, entry.name):
                         deeper.append(path)
-                elif not self._matches(path) and (found := self._judge(path)) is not None:
-                    yield found
+                elif not self._matches(path):
+                    plain = not linked and not entry.is_symlink()
+                    if (found := self._judge(path, entry if plain else None)) is not None:
+                        yield found
             waiting.extend(reversed(deeper))
 
     def look(self, path: str) -> Found | None:
         """The file at `path` if it may be read, judged by name, kind and size alone."""
         return None if self.ignores(path) else self._judge(path)
 
-    def _judge(self, path: str) -> Found | None:
+    def _judge(self, path: str, entry: os.DirEntry[str] | None = None) -> Found | None:
+        """`entry`: the file as its folder lists it, where no link leads to it."""
         name = path.rpartition("/")[2]
-        if is_secret_name(path) or _GENERATED_NAMES.search(name) or not self._inside(path):
+        if _SECRET_NAME.match(name.lower()) or _GENERATED_NAMES.search(name):
+            return None
+        if entry is None and not self._inside(path):
             return None
         try:
-            status = (self.root / path).stat()
+            status = (self.root / path).stat() if entry is None else entry.stat(follow_symlinks=False)
         except OSError:
             return None
         if not stat.S_ISREG(status.st_mode) or not self._min_bytes <= status.st_size <= self._max_bytes:
@@ -125,18 +132,14 @@ class Scanner:
 
     def _matches(self, path: str) -> bool:
         """The deepest ignore file that has a word on `path` decides, as git has it."""
-        parts = path.rstrip("/").split("/")
-        for depth in range(len(parts) - 1, -1, -1):
-            folder = "/".join(parts[:depth])
-            spec = self._spec(folder)
-            if spec is None:
-                continue
-            verdict = spec.check_file(path[len(folder) + 1 :] if folder else path).include
+        for start, spec in self._specs_for(path.rstrip("/").rpartition("/")[0]):
+            verdict = spec.check_file(path[start:]).include
             if verdict is not None:
                 return verdict
         return False
 
-    def _spec(self, folder: str) -> GitIgnoreSpec | None:
+    def _specs_for(self, folder: str) -> tuple[tuple[int, GitIgnoreSpec], ...]:
+        """What the ignore files of a folder and of those above say, the deepest first, and where paths in it begin."""
         if folder not in self._specs:
             lines: list[str] = []
             for name in IGNORE_FILES:
@@ -145,24 +148,30 @@ class Scanner:
                 except OSError:
                     continue
                 lines += text.splitlines()
-            self._specs[folder] = _compile(lines)
+            spec = _compile(lines)
+            own = () if spec is None else ((len(folder) + 1 if folder else 0, spec),)
+            self._specs[folder] = own + (self._specs_for(folder.rpartition("/")[0]) if folder else ())
         return self._specs[folder]
 
     def _inside(self, path: str) -> bool:
         """Whether the file is in the root once links are followed."""
         full = self.root / path
-        if not full.is_symlink() and not any((self.root / above).is_symlink() for above in _folders(path)):
+        if not full.is_symlink() and not any(above.is_symlink() for above in self._above(path)):
             return True
         try:
             return full.resolve(strict=True).is_relative_to(self.root)
         except OSError:
             return False
 
+    def _above(self, path: str) -> Iterator[Path]:
+        """The folders inside the root that a path leads through."""
+        parts = path.split("/")[:-1]
+        return (self.root.joinpath(*parts[:depth]) for depth in range(1, len(parts) + 1))
+
 
 def is_secret_name(path: str) -> bool:
     """Whether a file of this name holds secrets by custom, and is never read."""
-    name = PurePosixPath(path).name.lower()
-    return any(fnmatch(name, pattern) for pattern in SECRET_FILES)
+    return _SECRET_NAME.match(PurePosixPath(path).name.lower()) is not None
 
 
 def is_generated(path: str, content: bytes) -> bool:
@@ -182,11 +191,6 @@ def read_source(content: bytes) -> str | None:
     if text.count("\ufffd") > max(3, len(text) // 200):
         return None
     return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _folders(path: str) -> Iterator[str]:
-    parts = path.split("/")[:-1]
-    return ("/".join(parts[:depth]) for depth in range(1, len(parts) + 1))
 
 
 def _compile(lines: list[str]) -> GitIgnoreSpec | None:

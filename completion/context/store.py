@@ -22,6 +22,8 @@ _CHUNK_BITS = 12
 """A chunk's row is its file's id and its own number in these many bits."""
 _COUNTED_FROM = 20
 """Of words in fewer chunks it is not kept in how many: they are rare."""
+_FTS_BUFFER_BYTES = 32 << 20
+"""Words of one transaction are sorted in memory up to here: a transaction writes one run, and fewer runs merge."""
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS files(
   id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, stem TEXT NOT NULL,
@@ -29,6 +31,8 @@ CREATE TABLE IF NOT EXISTS files(
 CREATE INDEX IF NOT EXISTS files_stem ON files(stem);
 CREATE TABLE IF NOT EXISTS names(name TEXT NOT NULL, file INTEGER NOT NULL, PRIMARY KEY(name, file)) WITHOUT ROWID;
 CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5(body, content='', tokenize='ascii');
+INSERT INTO words(words, rank) SELECT 'hashsize', {_FTS_BUFFER_BYTES}
+  WHERE NOT EXISTS (SELECT 1 FROM words_config WHERE k = 'hashsize');
 CREATE VIRTUAL TABLE IF NOT EXISTS vocabulary USING fts5vocab(words, row);
 CREATE TABLE IF NOT EXISTS common(word TEXT PRIMARY KEY, chunks INTEGER NOT NULL) WITHOUT ROWID;
 PRAGMA user_version = {_VERSION};
@@ -107,10 +111,11 @@ class Store:
 
     def put(self, entries: Iterable[Entry]) -> None:
         """Index files, in place of what was known of them, in one transaction."""
+        by_path = {entry.path: entry for entry in entries}
         with self._db:
-            for entry in entries:
-                self._drop(entry.path)
-                self._add(entry)
+            for path in by_path:
+                self._drop(path)
+            self._add(list(by_path.values()))
 
     def touch(self, path: str, stamp: Stamp) -> None:
         """Take a new stamp for a file whose content is as it was."""
@@ -133,24 +138,30 @@ class Store:
         self._db.execute("PRAGMA optimize")
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
-    def _add(self, entry: Entry) -> None:
-        stamp, facts = entry.stamp, entry.facts
-        file = self._db.execute(
-            "INSERT INTO files(path, stem, size_bytes, mtime_ns, hash, text, facts) VALUES(?, ?, ?, ?, ?, ?, ?)",
+    def _add(self, entries: Sequence[Entry]) -> None:
+        first = self._db.execute("SELECT coalesce(max(id), 0) + 1 FROM files").fetchone()[0]
+        numbered = list(enumerate(entries, start=first))
+        self._db.executemany(
+            "INSERT INTO files(id, path, stem, size_bytes, mtime_ns, hash, text, facts) VALUES(?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                entry.path,
-                _stem(entry.path),
-                stamp.size_bytes,
-                stamp.mtime_ns,
-                stamp.hash,
-                _pack(entry.text),
-                _pack(_to_json(facts)),
+                (
+                    file,
+                    entry.path,
+                    _stem(entry.path),
+                    entry.stamp.size_bytes,
+                    entry.stamp.mtime_ns,
+                    entry.stamp.hash,
+                    _pack(entry.text),
+                    _pack(_to_json(entry.facts)),
+                )
+                for file, entry in numbered
             ),
-        ).lastrowid
-        assert file is not None
-        names = sorted({one.name for one in facts.definitions})
-        self._db.executemany("INSERT INTO names VALUES(?, ?)", [(name, file) for name in names])
-        self._db.executemany("INSERT INTO words(rowid, body) VALUES(?, ?)", _word_rows(file, entry.text))
+        )
+        # In the order in which they are kept: neighbours fall on one page.
+        names = sorted({(one.name, file) for file, entry in numbered for one in entry.facts.definitions})
+        self._db.executemany("INSERT INTO names VALUES(?, ?)", names)
+        rows = (row for file, entry in numbered for row in _word_rows(file, entry.text))
+        self._db.executemany("INSERT INTO words(rowid, body) VALUES(?, ?)", rows)
 
     def _drop(self, path: str) -> None:
         row = self._db.execute("SELECT id, text, facts FROM files WHERE path = ?", (path,)).fetchone()
@@ -271,7 +282,7 @@ def is_sound(file: Path) -> bool:
 
 def _word_rows(file: int, text: str) -> list[tuple[int, str]]:
     last = 1 << _CHUNK_BITS
-    return [((file << _CHUNK_BITS) | number, spaced(body)) for number, body in chunks(text) if number < last]
+    return [((file << _CHUNK_BITS) | number, body) for number, body in chunks(spaced(text)) if number < last]
 
 
 def _literal(text: str) -> str:

