@@ -416,7 +416,7 @@ def _asked(kind: str, symbol: str) -> AnyCall:
 
 ACTS: dict[str, tuple[int, Maker]] = {
     "rename": (15, rename),
-    "rename_local": (5, rename_local),
+    "rename_local": (6, rename_local),
     "move_symbol": (5, move_symbol),
     "move_module": (2, move_module),
     "extract_function": (8, extract_function),
@@ -429,8 +429,8 @@ ACTS: dict[str, tuple[int, Maker]] = {
     "add_types": (4, add_types),
     "add_docstring": (6, add_docstring),
     "generate": (7, generate),
-    "edit": (6, edit),
-    "look": (10, look),
+    "edit": (9, edit),
+    "look": (8, look),
 }
 """Kinds of parts with their shares."""
 

@@ -16,7 +16,7 @@ from completion.refactor.training.phrasebook import Phrasebook
 from completion.refactor.training.scene import Names, Scene, is_function, without
 from completion.refactor.wish import Symbol, Turn, View, Wish
 
-_KINDS = {"single": 66, "parallel": 9, "lookup": 10, "decline": 15}
+_KINDS = {"single": 72, "parallel": 8, "lookup": 4, "decline": 16}
 _TRIES = 30
 _PLANTED_SHARE = 0.06
 _IDLE_CURSOR_SHARE = 0.25

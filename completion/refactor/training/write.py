@@ -21,6 +21,7 @@ _SHARES = {"python": 0.72, "typescript": 0.2, "javascript": 0.08}
 _MOST_PROMPT_CHARACTERS = 1400
 _MOST_SCENES = 3000
 _KEPT_PACKAGES = 25
+_TRIES = 10
 
 
 class Stage:
@@ -61,7 +62,7 @@ class Stage:
         rng = random.Random(f"{self._seed}/scene/{number}")
         for _ in range(_MOST_SCENES):
             if (scene := self._scene(rng)) is not None:
-                return [case for _ in range(wishes) for case in self._made(draw_kind(rng), scene, rng)]
+                return [case for _ in range(wishes) for case in self._insist(draw_kind(rng), scene, rng)]
         raise UsageError("The files have no scene for wishes.", hint="Give more files.")
 
     def scenes(self, count: int, *, wishes: int) -> Iterator[list[Case]]:
@@ -78,6 +79,11 @@ class Stage:
         languages = [language for language in _SHARES if self._files[language]]
         language = rng.choices(languages, [_SHARES[one] for one in languages])[0]
         return make_scene(*rng.choice(self._files[language]), rng)
+
+    def _insist(self, kind: str, scene: Scene, rng: random.Random) -> list[Case]:
+        """A wish of this kind, if the scene gives one at all: kinds that need much would else be rare."""
+        tries = (self._made(kind, scene, rng) for _ in range(_TRIES))
+        return next((cases for cases in tries if cases), [])
 
     def _made(self, kind: str, scene: Scene, rng: random.Random) -> list[Case]:
         others = [one for one in self._packages[scene.source.package] if one.path != scene.path]
