@@ -25,11 +25,11 @@ _CONVOLUTION_BIAS = "ssm_conv1d.bias"
 
 def mamba2_settings(own: Settings, *, stored: frozenset[str]) -> dict[str, Any]:
     """Codestral Mamba and its like. `own` are the file's keys without the architecture, `stored` its tensors' names."""
-    hidden, heads, inner = own.integer("embedding_length"), _heads(own), own.integer("ssm.inner_size")
+    hidden, (heads, head_dim) = own.integer("embedding_length"), _heads(own)
     return {
         "num_heads": heads,
-        "head_dim": inner // heads,
-        "expand": inner // max(hidden, 1),
+        "head_dim": head_dim,
+        "expand": heads * head_dim // max(hidden, 1),
         "n_groups": own.integer("ssm.group_count"),
         "state_size": own.integer("ssm.state_size"),
         "conv_kernel": own.integer("ssm.conv_kernel"),
@@ -41,7 +41,7 @@ def mamba2_settings(own: Settings, *, stored: frozenset[str]) -> dict[str, Any]:
 
 def granite_settings(own: Settings, *, stored: frozenset[str]) -> dict[str, Any]:
     """Granite 4. A layer without key and value heads is recurrent."""
-    hidden, inner = own.integer("embedding_length"), own.integer("ssm.inner_size")
+    hidden, (heads, head_dim) = own.integer("embedding_length"), _heads(own)
     kv_heads = own.integers("attention.head_count_kv")
     if not any(kv_heads):
         raise own.wrong("attention.head_count_kv")
@@ -53,8 +53,8 @@ def granite_settings(own: Settings, *, stored: frozenset[str]) -> dict[str, Any]
         "position_embedding_type": "rope" if own.flag("rope.scaling.finetuned", True) else "nope",
         "num_local_experts": experts,
         "shared_intermediate_size": shared,
-        "mamba_n_heads": _heads(own),
-        "mamba_expand": inner // max(hidden, 1),
+        "mamba_n_heads": heads,
+        "mamba_expand": heads * head_dim // max(hidden, 1),
         "mamba_n_groups": own.integer("ssm.group_count"),
         "mamba_d_state": own.integer("ssm.state_size"),
         "mamba_d_conv": own.integer("ssm.conv_kernel"),
@@ -64,7 +64,7 @@ def granite_settings(own: Settings, *, stored: frozenset[str]) -> dict[str, Any]
 
 def qwen3_next_settings(own: Settings) -> dict[str, Any]:
     """Qwen3-Next and Qwen3-Coder-Next. Every `full_attention_interval`-th layer attends."""
-    heads, every = _heads(own), own.integer("full_attention_interval", 4)
+    (heads, value_dim), every = _heads(own), own.integer("full_attention_interval", 4)
     if not every or not own.integer("attention.key_length"):
         raise own.wrong("attention.key_length" if every else "full_attention_interval")
     return {
@@ -73,19 +73,19 @@ def qwen3_next_settings(own: Settings) -> dict[str, Any]:
         "linear_num_value_heads": heads,
         "linear_num_key_heads": own.integer("ssm.group_count"),
         "linear_key_head_dim": own.integer("ssm.state_size"),
-        "linear_value_head_dim": own.integer("ssm.inner_size") // heads,
+        "linear_value_head_dim": value_dim,
         "linear_conv_kernel_dim": own.integer("ssm.conv_kernel"),
         "shared_expert_intermediate_size": own.integer("expert_shared_feed_forward_length"),
         "norm_topk_prob": True,
     }
 
 
-def _heads(own: Settings) -> int:
-    """What is called the rank of the time step is the number of heads."""
-    heads = own.integer("ssm.time_step_rank")
-    if heads == 0:
+def _heads(own: Settings) -> tuple[int, int]:
+    """How many there are, which the file calls the rank of the time step, and the dimensions of each."""
+    heads, inner = own.integer("ssm.time_step_rank"), own.integer("ssm.inner_size")
+    if not heads or inner % heads:
         raise own.wrong("ssm.time_step_rank")
-    return heads
+    return heads, inner // heads
 
 
 def state_space(config: StateSpaceConfig) -> Sources:

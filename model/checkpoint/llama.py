@@ -8,11 +8,14 @@ put back here.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from model.architectures.rotary import read_rope
 from model.checkpoint.gguf import GgufFile
+from model.checkpoint.gguf_settings import read_settings
 from model.checkpoint.shapes import weight_shapes
 from model.config import AttentionConfig, LayerConfig, MlpConfig, ModelConfig, NormConfig, RopeConfig
 from model.decoder import Decoder
@@ -120,16 +123,15 @@ def half_split_rows(weight: Tensor, head_dim: int) -> Tensor:
 
 
 def _rope(file: GgufFile, head_dim: int) -> RopeConfig:
-    if file.metadata.get("llama.rope.scaling.type", "none") != "none":
+    dimensions = _integer(file, "llama.rope.dimension_count", head_dim)
+    rope = read_rope(read_settings(file), dimensions=dimensions)
+    if rope.scale != 1:
         raise CheckpointError(
-            f"{file.path.name} scales its rotary positions, which is not supported.", hint="Use another model."
+            f"{file.path.name} scales its rotary positions by YaRN, which is not supported for this architecture.",
+            hint="Use the same model in HF's layout.",
         )
-    factors = tuple(file.read("rope_freqs.weight").tolist()) if "rope_freqs.weight" in file.tensors else None
-    return RopeConfig(
-        base=_number(file, "llama.rope.freq_base", 10000.0),
-        dimensions=_integer(file, "llama.rope.dimension_count", head_dim),
-        factors=factors,
-    )
+    factors = tuple(file.read("rope_freqs.weight").tolist()) if "rope_freqs.weight" in file.tensors else rope.factors
+    return replace(rope, factors=factors)
 
 
 def _vocabulary(file: GgufFile) -> int:
@@ -146,8 +148,8 @@ def _integer(file: GgufFile, key: str, default: int | None = None) -> int:
     return value
 
 
-def _number(file: GgufFile, key: str, default: float | None = None) -> float:
-    value = file.metadata.get(key, default)
+def _number(file: GgufFile, key: str) -> float:
+    value = file.metadata.get(key)
     if not isinstance(value, int | float):
         raise CheckpointError(f"{file.path.name} says {value!r} for {key}.", hint="Fetch the model again.")
     return float(value)

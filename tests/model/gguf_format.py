@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from model.tokenizer import BYTE_OF_LETTER
 from tests.model.gguf_recurrent import add_recurrent_metadata, recurrent_weights
 from tests.model.mistral_format import interleaved_rows
 
@@ -51,15 +53,22 @@ def write_gguf(
     fused_qkv: bool = False,
     fused_experts: bool = False,
     joint_delta: bool = False,
+    architecture: str = "",
+    metadata: Mapping[str, Any] | None = None,
+    edit: Callable[[dict[str, Tensor]], object] | None = None,
 ) -> Path:
     """Convert HF's folder in float32.
 
     `split_latent`: DeepSeek's newer layout; `fused_qkv`: Phi-2's older one; `fused_experts`: gates and ups together;
-    `joint_delta`: Qwen3-Next's older layout, which keeps HF's projection.
+    `joint_delta`: Qwen3-Next's older layout, which keeps HF's projection. To damage the file: another `architecture`,
+    keys of `metadata` without the architecture (numbers, flags and lists), and `edit`, which changes the tensors.
     """
     config = json.loads((source / "config.json").read_text())
-    writer = gguf.GGUFWriter(target, architecture_name(config))
+    writer = gguf.GGUFWriter(target, architecture or architecture_name(config))
     _add_metadata(writer, config)
+    for key, value in (metadata or {}).items():
+        _overwrite(writer, f"{writer.arch}.{key}", value)
+    _add_vocabulary(writer, config["vocab_size"])
     weights = _plain_experts(_stacked(load_file(source / "model.safetensors")), config)
     joint = {name: weights[name] for name in weights if joint_delta and "in_proj_qkvz" in name}
     renamed = _renamed(recurrent_weights(weights, config), config)
@@ -72,6 +81,8 @@ def write_gguf(
         renamed = _fused_qkv(renamed)
     if fused_experts:
         renamed = _fused_experts(renamed)
+    if edit is not None:
+        edit(renamed)
     for name, weight in renamed.items():
         writer.add_tensor(name, weight.contiguous().numpy())
     if (config.get("rope_parameters") or {}).get("rope_type") == "llama3":
@@ -81,6 +92,29 @@ def write_gguf(
     writer.write_tensors_to_file()
     writer.close()
     return target
+
+
+def _overwrite(writer: gguf.GGUFWriter, key: str, value: object) -> None:
+    if isinstance(value, bool):
+        writer.add_bool(key, value)
+    elif isinstance(value, list):
+        writer.add_array(key, value)
+    else:
+        assert isinstance(value, int)
+        writer.add_uint32(key, value)
+
+
+def _add_vocabulary(writer: gguf.GGUFWriter, size: int) -> None:
+    """Control tokens, among them StarCoder's for filling in, letters, and one pair of letters."""
+    control = ["<pad>", "<s>", "</s>", "<fim_prefix>", "<fim_suffix>", "<fim_middle>"]
+    letters = sorted(BYTE_OF_LETTER)[: size - len(control) - 1]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("smollm")
+    writer.add_token_list([*control, *letters, "ab"])
+    writer.add_token_types([gguf.TokenType.CONTROL] * len(control) + [gguf.TokenType.NORMAL] * (len(letters) + 1))
+    writer.add_token_merges(["a b"])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
 
 
 def architecture_name(config: dict[str, Any]) -> str:
@@ -116,7 +150,8 @@ def _llama3_factors(source: Path) -> Tensor:
     model = hf_model(source)
     theta, frequencies = model.config.rope_parameters["rope_theta"], model.model.rotary_emb.inv_freq
     plain = theta ** -(torch.arange(len(frequencies)) / len(frequencies))
-    return plain / frequencies
+    factors: Tensor = plain / frequencies
+    return factors
 
 
 def _stacked(weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -217,7 +252,9 @@ def _add_metadata(writer: gguf.GGUFWriter, config: dict[str, Any]) -> None:
         "sliding_window": config.get("sliding_window"),
         "expert_count": _first(config, "num_local_experts", "n_routed_experts", "num_experts"),
         "expert_used_count": config.get("num_experts_per_tok"),
-        "expert_feed_forward_length": config.get("moe_intermediate_size"),
+        "expert_feed_forward_length": config.get(
+            "intermediate_size" if config["model_type"] == "gpt_oss" else "moe_intermediate_size"
+        ),
         "expert_shared_feed_forward_length": _first(
             config, "shared_intermediate_size", "shared_expert_intermediate_size"
         ),
@@ -236,6 +273,9 @@ def _add_metadata(writer: gguf.GGUFWriter, config: dict[str, Any]) -> None:
             getattr(writer, f"add_{name}")(value)
     if config["model_type"] == "mellum":
         writer.add_sliding_window_pattern([kind == "sliding_attention" for kind in config["layer_types"]])
+    if rope.get("rope_type") == "linear":
+        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+        writer.add_rope_scaling_factor(rope["factor"])
     if rope.get("rope_type") == "yarn":
         writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
         writer.add_rope_scaling_factor(rope["factor"])

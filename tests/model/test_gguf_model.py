@@ -14,12 +14,17 @@ from model.checkpoint.decoder import fill_decoder
 from model.checkpoint.gguf import GgufFile
 from model.checkpoint.gguf_model import GgufCheckpoint
 from model.errors import CheckpointError
+from model.kv_cache import KvCache
+from model.load import Served
+from model.open_model import open_model
+from model.packer import Quantize
 from tests.model.gguf_format import write_gguf
 from tests.model.tiny_hf import CASES, VOCABULARY, Case, hf_model, write_hf
 
 NAMES = [
     "llama-2",
     "llama-3.1",
+    "llama-linear",
     "mixtral",
     "qwen2.5-coder",
     "qwen3",
@@ -38,7 +43,7 @@ NAMES = [
 ]
 CHANGES: dict[str, dict[str, Any]] = {
     "starcoder2": {"sliding_window": None},  # GGUF does not say that its attention has a window
-    "granite-4-dense": {"shared_intermediate_size": 64},  # nor has two sizes for a dense block
+    "granite-4-dense": {"shared_intermediate_size": 64, "num_experts_per_tok": 0},  # nor has two sizes for one block
     "qwen3-next": {"mlp_only_layers": []},  # nor has dense layers between experts
     "mellum-2": {"mlp_layer_types": ["sparse"] * 3},
 }
@@ -87,6 +92,59 @@ def test_gates_and_ups_of_experts_may_lie_together(name: str, tmp_path: Path) ->
 
 def test_the_delta_rules_projections_may_lie_together(tmp_path: Path) -> None:
     _check(gguf_case("qwen3-next"), tmp_path, joint_delta=True)
+
+
+DAMAGE: dict[str, tuple[str, dict[str, Any], str]] = {
+    "heads of a state space": ("mamba-2", {"ssm.time_step_rank": 0}, "0 for ssm.time_step_rank"),
+    "their size": ("mamba-2", {"ssm.inner_size": 100}, "8 for ssm.time_step_rank"),
+    "its width": ("mamba-2", {"ssm.inner_size": 104}, "8 for num_heads"),
+    "layers that attend": ("granite-4", {"attention.head_count_kv": [0, 0, 0]}, "attention.head_count_kv"),
+    "their number": ("granite-4", {"attention.head_count_kv": [0, 2]}, "for layer_types"),
+    "every so many layers": ("qwen3-next", {"full_attention_interval": 0}, "0 for full_attention_interval"),
+    "key heads": ("qwen3-next", {"ssm.group_count": 3}, "3 for linear_num_key_heads"),
+    "a pattern": ("mellum-2", {"attention.sliding_window_pattern": [1, 0, 1]}, "sliding_window_pattern"),
+    "its length": ("mellum-2", {"attention.sliding_window_pattern": [True]}, "for layer_types"),
+}
+
+
+@pytest.mark.parametrize(("name", "metadata", "message"), DAMAGE.values(), ids=DAMAGE)
+def test_wrong_keys_of_hybrids_are_named(name: str, metadata: dict[str, Any], message: str, tmp_path: Path) -> None:
+    source = write_hf(tmp_path / "hf", gguf_case(name))
+    path = write_gguf(source, tmp_path / "tiny.gguf", metadata=metadata)
+    with GgufFile(path) as file, pytest.raises(CheckpointError, match=message) as caught:
+        GgufCheckpoint(file)
+    assert caught.value.hint
+
+
+def test_a_state_that_would_grow_is_refused(tmp_path: Path) -> None:
+    source = write_hf(tmp_path / "hf", CASES["mamba-2"])
+    path = write_gguf(source, tmp_path / "tiny.gguf", edit=lambda tensors: tensors["blk.1.ssm_a"].neg_())
+    with GgufFile(path) as file, pytest.raises(CheckpointError, match="not all negative") as caught:
+        list(GgufCheckpoint(file).weights())
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("period", [0, 1, 2, 3])
+def test_windows_may_come_by_a_period(period: int, tmp_path: Path) -> None:
+    """The last of so many layers sees all; with 0 none does."""
+    source = write_hf(tmp_path / "hf", gguf_case("mellum-2"))
+    path = write_gguf(source, tmp_path / "tiny.gguf", metadata={"attention.sliding_window_pattern": period})
+    with GgufFile(path) as file:
+        slides = [layer.attention.window is not None for layer in GgufCheckpoint(file).config.layers]
+    assert slides == {0: [True] * 3, 1: [False] * 3, 2: [True, False, True], 3: [True, True, False]}[period]
+
+
+@pytest.mark.parametrize("name", ["llama-2", "llama-3.1", "llama-linear"])
+def test_plain_files_are_served_as_hf_computes_them(name: str, tmp_path: Path) -> None:
+    source = write_hf(tmp_path / "hf", CASES[name])
+    path = write_gguf(source, tmp_path / "tiny.gguf")
+    loaded, _ = open_model(path, dtype=torch.float32, quantize=Quantize.NONE)
+    assert isinstance(loaded, Served)
+    ids = torch.randint(0, VOCABULARY, (40,), generator=torch.Generator().manual_seed(1)).tolist()
+    with torch.no_grad():
+        theirs = hf_model(source)(torch.tensor([ids])).logits[0, -1]
+    ours = loaded.head(loaded.decoder.forward(ids, KvCache(loaded.decoder.kv_shape)))[0]
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4 * float(theirs.abs().max()))
 
 
 @pytest.mark.parametrize(
