@@ -63,6 +63,7 @@ class AskingChat:
         usage = last.usage
         counted = Answer(
             prompt_tokens=usage.prompt_tokens if usage else 0,
+            cached_tokens=usage.cached_tokens if usage else 0,
             completion_tokens=usage.completion_tokens if usage else 0,
         )
         try:

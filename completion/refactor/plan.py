@@ -28,6 +28,8 @@ class Plan:
     calls: tuple[ActingCall, ...]
     turns: tuple[Turn, ...] = ()
     prompt_tokens: int = 0
+    cached_tokens: int = 0
+    """Of the prompts' tokens, those that the server knew already."""
     completion_tokens: int = 0
     confidence: float = 1.0
 

@@ -37,6 +37,7 @@ class Answer:
     calls: tuple[AnyCall, ...] = ()
     complaint: str = ""
     prompt_tokens: int = 0
+    cached_tokens: int = 0
     completion_tokens: int = 0
     confidence: float = 1.0
 
@@ -68,6 +69,7 @@ class ModelPlanner:
             calls=calls,
             turns=tuple(run.turns),
             prompt_tokens=run.prompt_tokens,
+            cached_tokens=run.cached_tokens,
             completion_tokens=run.completion_tokens,
             confidence=run.confidence,
         )
@@ -110,12 +112,14 @@ class _Run:
 
     turns: list[Turn] = field(default_factory=list)
     prompt_tokens: int = 0
+    cached_tokens: int = 0
     completion_tokens: int = 0
     confidence: float = 1.0
 
     def count(self, answer: Answer) -> None:
         """Add what an answer cost."""
         self.prompt_tokens += answer.prompt_tokens
+        self.cached_tokens += answer.cached_tokens
         self.completion_tokens += answer.completion_tokens
 
 

@@ -18,6 +18,7 @@ from completion.language import detect
 from completion.refactor.calls import ActingCall, Decline, LookingCall
 from completion.refactor.carry_out import apply_rule, carry_out
 from completion.refactor.check import check
+from completion.refactor.cost import Tariff
 from completion.refactor.outcome import Extra, Outcome
 from completion.refactor.overlay import Mark, Overlay
 from completion.refactor.plan import Fill, Plan, Planner
@@ -25,6 +26,7 @@ from completion.refactor.schema import arguments_of, name_of
 from completion.refactor.symbols import outline
 from completion.refactor.tools.rewrite import Rule
 from completion.refactor.wish import View, Wish
+from model.api import Usage
 from model.errors import RefusedError
 
 Status = Literal["changed", "declined", "failed"]
@@ -45,7 +47,10 @@ class Unit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What came of a unit. Plain data, as a line of a JSON-lines report (`as_json`)."""
+    """What came of a unit. Plain data, as a line of a JSON-lines report (`as_json`).
+
+    `cost`: of planning; 0 where the model runs here, None where there is no price for it.
+    """
 
     unit: str
     status: Status
@@ -57,6 +62,8 @@ class Report:
     confidence: float = 1.0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cost: float | None = 0.0
+    currency: str | None = None
     seconds: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
@@ -72,6 +79,8 @@ class Report:
             "confidence": round(self.confidence, 3),
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
+            "cost": self.cost if self.cost is None else round(self.cost, 6),
+            "currency": self.currency,
             "seconds": round(self.seconds, 3),
         }
 
@@ -88,6 +97,7 @@ class Session:
     fill: Fill | None = None
     command: str = ""
     accept_extras: bool = False
+    tariff: Tariff = field(default_factory=Tariff)
     buffers: InitVar[Mapping[str, str] | None] = None
     overlay: Overlay = field(init=False)
 
@@ -187,6 +197,8 @@ class Session:
             confidence=plan.confidence,
             prompt_tokens=plan.prompt_tokens,
             completion_tokens=plan.completion_tokens,
+            cost=self.tariff.cost(_usage(plan)),
+            currency=self.tariff.currency,
             seconds=time.perf_counter() - began_s,
         )
 
@@ -199,3 +211,11 @@ class Session:
         except RefusedError as error:
             return str(error)
         return ""
+
+
+def _usage(plan: Plan) -> Usage:
+    return Usage(
+        prompt_tokens=plan.prompt_tokens,
+        cached_tokens=plan.cached_tokens,
+        completion_tokens=plan.completion_tokens,
+    )

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from completion.connect import connect
 from completion.refactor.calls import ACTING, ActingCall
+from completion.refactor.cost import Tariff, added, tariff_of
 from completion.refactor.filling import Filler
 from completion.refactor.journal import Journal
 from completion.refactor.plan import Fixed, Hole
@@ -81,7 +82,7 @@ def command(
     if repos is not None:
         same = _same_for_all(wish, apply=apply, check=check, each=each, branch=branch, rule=rule, call=call or [],
                              extras=extras, force=force, settings=settings)  # fmt: skip
-        raise typer.Exit(_over(read_repos(repos), same, ray=ray, jobs=jobs, json=json))
+        raise typer.Exit(_over(read_repos(repos), same, tariff_of(settings), ray=ray, jobs=jobs, json=json))
     if ray:
         raise UsageError("--ray is for many repositories.", hint="Give them with --repos LIST.")
     run = _Run(
@@ -102,7 +103,9 @@ class _Run:
         self._wish, self._paths, self._apply, self._json, self._check = wish, paths, apply, json, check
         self._jobs, self._each, self._resume, self._branch, self._rule = jobs, each, resume, branch, rule
         self._calls, self._extras, self._force, self._settings = calls, extras, force, settings
+        self._tariff = tariff_of(settings)
         self._tokens = 0
+        self._cost: float | None = 0.0
 
     async def run(self) -> int:
         """The exit code."""
@@ -123,12 +126,13 @@ class _Run:
                 rule=None if self._rule is None else load_rule(self._rule),
                 jobs=self._jobs,
             )
-            with self._progress() as progress:
+            with _progress() as progress:
                 task = progress.add_task("", total=len(batch.units), tokens="")
 
                 def told(report: Report, shown: str) -> None:
                     self._tokens += report.prompt_tokens + report.completion_tokens
-                    progress.update(task, advance=1, description=report.unit, tokens=f"{self._tokens} tokens")
+                    self._cost = added(self._cost, report.cost)
+                    progress.update(task, advance=1, description=report.unit, tokens=self._spent())
                     self._tell(report, shown)
 
                 reports = await run_batch(session, batch, journal=journal, resume=self._resume, told=told)
@@ -138,6 +142,9 @@ class _Run:
             commit(root, reports, self._wish or "Refactor")
         self._sum_up(reports)
         return int(any(report.status != "changed" for report in reports))
+
+    def _spent(self) -> str:
+        return f"{self._tokens} tokens, {self._tariff.shown(self._cost)}"
 
     def _session(self, root: Path, held: AsyncExitStack) -> Session:
         """The session; the engine behind it starts when it is first asked."""
@@ -158,14 +165,8 @@ class _Run:
         held.push_async_callback(connected.engine.aclose)
         held.callback(shown.close)
         return Session(
-            root, connected.planner, fill=_Late(self._settings, held), command=self._check, accept_extras=self._extras
-        )
-
-    def _progress(self) -> Progress:
-        quiet = not stderr.is_terminal
-        return Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-            TextColumn("{task.fields[tokens]}"), console=stderr, transient=True, disable=quiet,
+            root, connected.planner, fill=_Late(self._settings, held), command=self._check, accept_extras=self._extras,
+            tariff=self._tariff,
         )  # fmt: skip
 
     def _tell(self, report: Report, shown: str) -> None:
@@ -189,14 +190,25 @@ class _Run:
     def _sum_up(self, reports: Sequence[Report]) -> None:
         count = {status: sum(one.status == status for one in reports) for status in ("changed", "declined", "failed")}
         if self._json:
-            print(json_module.dumps({"summary": count, "tokens": self._tokens, "applied": self._apply}))
+            spent = {"tokens": self._tokens, "cost": self._cost, "currency": self._tariff.currency}
+            print(json_module.dumps({"summary": count, **spent, "applied": self._apply}))
             return
+        if self._tokens:
+            stderr.print(Text(self._spent(), style="dim"))
         if any(one.extras for one in reports):
             stderr.print(Text("Lines to review may belong to the change; --extras makes them too.", style="dim"))
         if not self._apply and count["changed"]:
             stderr.print(Text("Nothing was written: --apply writes, and --undo takes it back.", style="dim"))
         elif count["changed"]:
             stderr.print(Text("Written. `tersely refactor --undo` takes it back.", style="dim"))
+
+
+def _progress() -> Progress:
+    """How many are done, how long the rest will take, and what was spent; silent where nobody looks."""
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        TextColumn("{task.fields[tokens]}"), console=stderr, transient=True, disable=not stderr.is_terminal,
+    )  # fmt: skip
 
 
 class _Late:
@@ -266,16 +278,25 @@ def _same_for_all(
     return made
 
 
-def _over(repos: Sequence[str], same: list[str], *, ray: str, jobs: int, json: bool) -> int:
+def _over(repos: Sequence[str], same: list[str], tariff: Tariff, *, ray: str, jobs: int, json: bool) -> int:
     commands = [(repo, command_for(repo, same)) for repo in repos]
     runs = run_on_ray(commands, address=ray, jobs=jobs) if ray else run_here(commands, jobs=jobs)
     reports: list[RepoReport] = []
-    for report in runs:
-        reports.append(report)
-        for line in report.lines:
-            if json:
-                print(json_module.dumps(line, ensure_ascii=False), flush=True)
-        if not json:
-            word = "done" if report.exit_code == 0 else f"exit code {report.exit_code}"
-            stderr.print(Text(f"{os.path.basename(report.repo)}: {word} {report.said}".rstrip()))
+    tokens = 0
+    cost: float | None = 0.0
+    with _progress() as progress:
+        task = progress.add_task("", total=len(repos), tokens="")
+        for report in runs:
+            reports.append(report)
+            for line in report.lines:
+                if json:
+                    print(json_module.dumps(line, ensure_ascii=False), flush=True)
+                if "summary" in line:
+                    tokens, cost = tokens + line["tokens"], added(cost, line["cost"])
+            name = os.path.basename(report.repo)
+            spent = f"{tokens} tokens, {tariff.shown(cost)}"
+            progress.update(task, advance=1, description=name, tokens=spent)
+            if not json:
+                word = "done" if report.exit_code == 0 else f"exit code {report.exit_code}"
+                stderr.print(Text(f"{name}: {word} {report.said}".rstrip()))
     return worst(reports)

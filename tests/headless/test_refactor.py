@@ -112,6 +112,7 @@ def test_the_report_in_json_lines(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert (report["status"], report["reason"]) == ("failed", "No.")
     assert summary["summary"] == {"changed": 0, "declined": 0, "failed": 1}
+    assert (summary["tokens"], summary["cost"], summary["currency"]) == (0, 0, None)
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ class Scripted:
             raise answer
         said, calls = (answer, ()) if isinstance(answer, str) else ("", answer)
         yield ChatChunk(text=said)
-        usage = Usage(prompt_tokens=100, cached_tokens=0, completion_tokens=10)
+        usage = Usage(prompt_tokens=100, cached_tokens=30, completion_tokens=10)
         yield ChatChunk(tool_calls=calls, finish_reason=FinishReason.STOP, usage=usage)
 
 
@@ -77,7 +77,7 @@ async def plan(
 
 async def test_it_acts_at_once() -> None:
     made, engine = await plan((call("rename", symbol="parse", new_name="read"),))
-    assert made == Plan(calls=(RENAME,), prompt_tokens=100, completion_tokens=10)
+    assert made == Plan(calls=(RENAME,), prompt_tokens=100, cached_tokens=30, completion_tokens=10)
     [request] = engine.asked
     assert request.tool_choice is ToolChoice.REQUIRED
     assert request.parallel
@@ -101,6 +101,7 @@ async def test_it_looks_and_then_acts_on_what_was_found() -> None:
         calls=(Rename(symbol="src/other.py::load", new_name="read"),),
         turns=(looked,),
         prompt_tokens=200,
+        cached_tokens=60,
         completion_tokens=20,
     )
     *_, asked, first, second = engine.asked[1].messages
