@@ -24,6 +24,25 @@ def pick_device(name: str) -> torch.device:
     return torch.device("cuda", int(number or 0))
 
 
+def pick_devices(name: str, processes: int) -> tuple[torch.device, ...]:
+    """One for each of so many processes: GPUs from the first on, or the CPU for all. Raises `UsageError`."""
+    if processes == 1:
+        return (pick_device(name),)
+    if ":" in name:
+        raise UsageError(
+            f"{name} is one device, for {processes} processes.", hint="Use --device cuda: each process takes its own."
+        )
+    if pick_device(name).type == "cpu":
+        return (torch.device("cpu"),) * processes
+    count = torch.cuda.device_count()
+    if count < processes:
+        raise UsageError(
+            f"{processes} processes need a GPU each: torch can use {count} here.",
+            hint="Use fewer processes, or CUDA_VISIBLE_DEVICES with more GPUs.",
+        )
+    return tuple(torch.device("cuda", number) for number in range(processes))
+
+
 def free_bytes(device: torch.device) -> int:
     """Memory that nobody uses."""
     if device.type == "cuda":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -21,14 +20,15 @@ from model.chat_template import ChatTemplate
 from model.checkpoint.chat import read_chat_template
 from model.constraint import Constraint, Constraints
 from model.conversation import converse
-from model.device import device_dtype, pick_device
-from model.errors import EngineError, EngineUnavailableError, RequestError, UsageError
+from model.device import device_dtype, pick_devices
+from model.errors import EngineError, EngineUnavailableError, RequestError
 from model.fim import FORMATS, detect
 from model.load import pick_dtype
-from model.merge import AdapterMerge
+from model.merge import read_adapter
 from model.on_device import LoadedOnDevice
 from model.open_model import open_model
 from model.packer import pick_quantize
+from model.parallel.parts import open_in_parts
 from model.runners import make_runner
 from model.sampler import Choice
 from model.scheduler import Scheduler
@@ -37,7 +37,6 @@ from model.threads import free_cores
 from model.tokenizer import Tokenizer
 from model.tool_formats import ToolFormat
 from model.tool_formats import detect as detect_tools
-from model.train.adapter import load_adapter
 
 _MOST_CACHE_BYTES = 2 << 30
 _CACHE_SHARE = 0.2
@@ -67,8 +66,9 @@ class LocalEngine:
         queue: int = 64,
         drafts: bool = True,
         template: Callable[[], ChatTemplate] | None = None,
+        lost: Callable[[EngineError], None] | None = None,
     ) -> None:
-        """`template` reads the chat template when it is first wanted."""
+        """`template` reads the chat template when it is first wanted; `lost` is as `load` has it."""
         family = fim_family or detect(tokenizer.vocabulary)
         trained = served.config.context_tokens
         self._runner, context, running = make_runner(
@@ -96,6 +96,11 @@ class LocalEngine:
         self._threads = threads
         self._wake = threading.Condition()
         self._closing = False
+        self._followers = served.followers if isinstance(served, LoadedOnDevice) else None
+        self._lost: EngineError | None = None
+        self._on_lost = lost
+        if self._followers is not None:
+            self._followers.watch(self._lose)
         self._worker = threading.Thread(target=self._work, name="tersely-engine", daemon=True)
         self._worker.start()
 
@@ -112,29 +117,47 @@ class LocalEngine:
         name: str | None = None,
         progress: Callable[[float], None] | None = None,
         device: str = "auto",
+        processes: int = 1,
+        lost: Callable[[EngineError], None] | None = None,
     ) -> Self:
         """Load a GGUF file, or a folder in HF's or Mistral's layout. Blocks for about two seconds a 100 MB, so call it
         from a thread of its own.
 
         `dtype`: auto, float32, bfloat16. `quantize`: see `model.packer`; on a GPU, `model.on_device`. `device`: auto,
         cpu, cuda, cuda:N. `threads` None: the free cores. `progress` gets the fraction done, 0 … 1, and may raise to
-        stop. Raises `ModelError`, and `UsageError` for unknown names.
+        stop. With `processes`, each of so many holds and computes a part of the model, on a GPU of its own where there
+        are GPUs; `lost` is told, on a thread, when one dies, and nothing is computed any more. Raises `ModelError`,
+        `EngineUnavailableError` where a process cannot start, and `UsageError` for unknown names, and for a number of
+        processes that the model or the machine does not have room for.
         """
-        count = threads or free_cores()
+        devices = pick_devices(device, processes)
+        on_cpu = devices[0].type == "cpu"
+        count = threads or max(1, free_cores() // (processes if on_cpu else 1))
         torch.set_num_threads(count)
-        merge, family = (None, None) if adapter is None else _read_adapter(adapter, base=path)
+        merge, family = (None, None) if adapter is None else read_adapter(adapter, base=path)
         asked = pick_quantize(quantize)
-        where = pick_device(device)
-        on_cpu = where.type == "cpu"
-        chosen = asked if merge is None or not on_cpu else merge.serve_as(asked)
-        served, tokenizer = open_model(
-            path,
-            dtype=pick_dtype(dtype) if on_cpu else device_dtype(where, dtype),
-            quantize=chosen,
-            transform=merge,
-            progress=progress,
-            device=where,
-        )
+        chosen_dtype = pick_dtype(dtype) if on_cpu else device_dtype(devices[0], dtype)
+        served: Loaded | LoadedOnDevice
+        if processes > 1:
+            served, tokenizer = open_in_parts(
+                path,
+                devices=devices,
+                dtype=chosen_dtype,
+                quantize=asked,
+                adapter=adapter,
+                transform=merge,
+                threads=count,
+                progress=progress,
+            )
+        else:
+            served, tokenizer = open_model(
+                path,
+                dtype=chosen_dtype,
+                quantize=asked if merge is None or not on_cpu else merge.serve_as(asked),
+                transform=merge,
+                progress=progress,
+                device=devices[0],
+            )
         memory.give_back()  # weights in float32 came and went
         if merge is not None:
             merge.check_complete()
@@ -146,6 +169,7 @@ class LocalEngine:
             fim_family=family,
             context_tokens=context_tokens,
             template=lambda: read_chat_template(path, control_tokens=tokenizer.control_names),
+            lost=lost,
         )
 
     @property
@@ -220,11 +244,14 @@ class LocalEngine:
             sequence.cancelled = True
 
     async def aclose(self) -> None:
-        """Stop the thread; requests under way fail with `EngineUnavailableError`."""
+        """Stop the thread, and other processes; requests under way fail with `EngineUnavailableError`."""
         with self._wake:
             self._closing = True
             self._wake.notify()
-        await asyncio.to_thread(self._worker.join)
+        if self._lost is None:  # else it may wait for who is gone
+            await asyncio.to_thread(self._worker.join)
+        if self._followers is not None:
+            await asyncio.to_thread(self._followers.stop)
 
     def _admit(
         self,
@@ -250,6 +277,8 @@ class LocalEngine:
             constraint=constraint,
         )
         with self._wake:
+            if self._lost is not None:
+                raise EngineUnavailableError(self._lost.message, hint=self._lost.hint)
             if self._closing:
                 raise EngineUnavailableError("The engine is closed.", hint="Start it again.")
             self._scheduler.add(sequence)
@@ -290,9 +319,26 @@ class LocalEngine:
         except RequestError as error:
             self._fail(picked, error)
         except Exception as error:
+            death = None if self._followers is None else self._followers.death()
+            if death is not None:
+                self._lose(death)
+                return
             logger.exception("a step failed")
             hint = "Try again; the engine's log has more."
             self._fail(picked, EngineUnavailableError(f"The engine failed: {error}", hint=hint))
+
+    def _lose(self, error: EngineError) -> None:
+        """A process with a part of the model is gone: end all requests, and take none any more. From any thread."""
+        with self._wake:
+            if self._closing:
+                return
+            self._lost, self._closing = error, True
+            self._wake.notify()
+        logger.error("%s", error)
+        for sequence in self._scheduler.drain():
+            sequence.fail(error)
+        if self._on_lost is not None:
+            self._on_lost(error)
 
     def _fail(self, sequences: list[Sequence], error: EngineError) -> None:
         """End those of them that have not ended yet."""
@@ -315,16 +361,6 @@ class LocalEngine:
     def _forget(self, sequence: Sequence) -> None:
         self._scheduler.remove(sequence)
         self._runner.release(sequence)
-
-
-def _read_adapter(path: Path, *, base: Path) -> tuple[AdapterMerge, str]:
-    """An adapter, checked to be for this base, and the FIM family that it taught."""
-    if base.is_dir():
-        raise UsageError("An adapter goes with a GGUF base.", hint="Leave the adapter out for this model.")
-    adapter = load_adapter(path)
-    with base.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return AdapterMerge(adapter, base_sha256=digest, base=base), adapter.info.family
 
 
 def _family_ends(family: str, tokenizer: Tokenizer) -> frozenset[int]:

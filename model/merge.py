@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from model.errors import AdapterError
+from model.errors import AdapterError, UsageError
 from model.packer import Quantize
-from model.train.adapter import Adapter
+from model.train.adapter import Adapter, load_adapter
 from model.train.projection import pick_rounding
 
 
@@ -65,6 +66,16 @@ class AdapterMerge:
         """To be called after the last weight."""
         if self._left:
             raise _misfit(min(self._left))
+
+
+def read_adapter(path: Path, *, base: Path) -> tuple[AdapterMerge, str]:
+    """An adapter, checked to be for this base, and the FIM family it taught. Raises `AdapterError`, `UsageError`."""
+    if base.is_dir():
+        raise UsageError("An adapter goes with a GGUF base.", hint="Leave the adapter out for this model.")
+    adapter = load_adapter(path)
+    with base.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return AdapterMerge(adapter, base_sha256=digest, base=base), adapter.info.family
 
 
 def _misfit(projection: str) -> AdapterError:

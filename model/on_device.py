@@ -19,6 +19,8 @@ from model.experts.offload import CudaMover, PlainMover, offload
 from model.experts.projection import QuantizedProjection
 from model.experts.quantized import EIGHT_BITS, QuantizedStack, quantize_stack
 from model.experts.weights import Stack
+from model.parallel.followers import Followers
+from model.parallel.shard import Part
 
 _BLOCK = 128
 _HOST = torch.device("cpu")
@@ -31,13 +33,15 @@ _KEPT = ("kv_up_proj.weight",)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedOnDevice:
-    """A model whose weights lie on `reference`'s device, for `model.paged` to run."""
+    """A model whose weights lie on `reference`'s device, for `model.paged` to run; or a part of one, of which
+    `followers` compute the others."""
 
     reference: Decoder
     config: ModelConfig
     parameters: int
     quantization: str
     rows_agree: bool = False
+    followers: Followers | None = None
 
     @property
     def device(self) -> torch.device:
@@ -48,7 +52,8 @@ def check_format(quantize: str) -> str:
     """The format that a GPU serves for what was asked: `none`, or one of eight bits. Raises `UsageError`."""
     if quantize not in FORMATS:
         raise UsageError(
-            f"{quantize} is a format for the CPU's kernels.", hint=f"On a GPU, use one of {', '.join(FORMATS)}."
+            f"{quantize} is a format for the CPU's kernels.",
+            hint=f"On a GPU, or over several processes, use {', '.join(FORMATS)}.",
         )
     return "none" if quantize == "auto" else quantize
 
@@ -61,12 +66,13 @@ class Needs:
     expert_bytes: int
 
 
-def weigh(config: ModelConfig, quantize: str, dtype: torch.dtype) -> Needs:
-    """What a model takes in a format that `check_format` gave; scales included."""
+def weigh(config: ModelConfig, quantize: str, dtype: torch.dtype, *, part: Part | None = None) -> Needs:
+    """What a model, or a part of it, takes in a format that `check_format` gave; scales included."""
     whole = experts = 0.0
     with torch.device("meta"):
         weights = Decoder(config).state_dict()
     for name, weight in weights.items():
+        weight = weight if part is None else part.cut(name, weight)
         each = float(dtype.itemsize)
         if _packs(name, weight, quantize):
             each = 1 + 4 / (_BLOCK if quantize == "fp8-block" else weight.shape[-1])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from model.load import WeightTransform, load_served, pack
 from model.on_device import LoadedOnDevice, check_format, fill_on_device, plan_slots, weigh
 from model.packer import Packer, Quantize
 from model.paged.decoder import is_paged
+from model.parallel.shard import Part, check_shardable
 from model.tokenizer import Tokenizer
 from model.tokenizer_folder import read_folder_tokenizer
 from model.tokenizer_gguf import read_gguf_tokenizer
@@ -83,29 +85,26 @@ def open_on_device(
     *,
     dtype: torch.dtype,
     quantize: Quantize,
-    transform: WeightTransform | None,
-    progress: Callable[[float], None] | None,
+    transform: WeightTransform | None = None,
+    progress: Callable[[float], None] | None = None,
     room_bytes: int,
+    part: Part | None = None,
 ) -> tuple[LoadedOnDevice, Tokenizer]:
-    """Every layout, every architecture that pages serve."""
+    """Every layout, every architecture that pages serve. With `part`, a part that adds up with the others'."""
     chosen = check_format(quantize)
-    with ExitStack() as opened:
-        checkpoint: Checkpoint
-        if path.is_dir():
-            checkpoint = open_folder(path)
-            checkpoint.check()
-            tokenizer = read_folder_tokenizer(path)
-        else:
-            file = opened.enter_context(GgufFile(path))
-            checkpoint, tokenizer = GgufCheckpoint(file), read_gguf_tokenizer(file)
+    with _opened(path) as (checkpoint, read_tokenizer):
+        checkpoint.check()
+        tokenizer = read_tokenizer()
         config = checkpoint.config
         if not is_paged(config):
             raise UsageError(
                 f"{path.name} has recurrent layers ({config.architecture}), which tersely computes on the CPU alone.",
                 hint="Use --device cpu.",
             )
-        needs = weigh(config, chosen, dtype)
-        slots = plan_slots(config, chosen, dtype, room_bytes)
+        if part is not None:
+            check_shardable(config, part.processes)
+        needs = weigh(config, chosen, dtype, part=part)
+        slots = plan_slots(config, chosen, dtype, room_bytes) if part is None else None
         if not slots:
             _require_room(path, needs.whole_bytes, room_bytes)
         else:  # experts stay in host memory
@@ -113,13 +112,32 @@ def open_on_device(
         weights = checkpoint.weights()
         if transform is not None:
             weights = ((name, transform(name, weight.float())) for name, weight in weights)
+        if part is not None:
+            weights = ((name, part.cut(name, weight)) for name, weight in weights)
         reference = fill_on_device(
             config, weights, device=device, dtype=dtype, quantize=chosen, slots=slots, progress=progress
         )
+        if part is not None:
+            part.join(reference)
         loaded = LoadedOnDevice(
             reference=reference, config=config, parameters=checkpoint.parameters, quantization=chosen
         )
         return loaded, tokenizer
+
+
+def open_config(path: Path) -> ModelConfig:
+    """The table of a model in any layout. Raises `CheckpointError`."""
+    with _opened(path) as (checkpoint, _):
+        return checkpoint.config
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Checkpoint, Callable[[], Tokenizer]]]:
+    if path.is_dir():
+        yield open_folder(path), partial(read_folder_tokenizer, path)
+        return
+    with GgufFile(path) as file:
+        yield GgufCheckpoint(file), partial(read_gguf_tokenizer, file)
 
 
 def is_packable(file: GgufFile) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as Several
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -12,8 +13,10 @@ from model.errors import RequestError
 from model.on_device import LoadedOnDevice
 from model.open_model import LoadedModules
 from model.paged.decoder import is_paged
-from model.paged.serve import make_paged_runner
+from model.paged.serve import Agree, make_paged_runner
 from model.paged.stage import MOST_SEQUENCES
+from model.parallel.orders import LayOut
+from model.parallel.room import least
 from model.prefix_cache import PrefixCache
 from model.runner import CHUNK_TOKENS, Runner
 from model.sampler import Choice
@@ -62,9 +65,9 @@ def make_runner(
 
     `cache_bytes` is for keys and values on a CPU; `chunk_tokens` None: what suits the device.
     """
-    reference = None
+    reference = followers = None
     if isinstance(served, LoadedOnDevice):
-        reference = served.reference
+        reference, followers = served.reference, served.followers
     elif isinstance(served, LoadedModules) and is_paged(served.config):
         reference = served.decoder.reference
     if reference is None:
@@ -79,11 +82,18 @@ def make_runner(
         )
         return runner, context_tokens, _RUNNING
     on_cpu = reference.embedding.weight.device == torch.device("cpu")
+    agree: Agree | None = None
+    if followers is not None:
+        cache_bytes //= followers.count + 1
+        followers.tell(LayOut(context_tokens=context_tokens, cache_bytes=cache_bytes))
+        agree = partial(least, device=reference.embedding.weight.device)
     paged = make_paged_runner(
         reference,
         context_tokens=context_tokens,
         cache_bytes=cache_bytes,
         prompt_tokens=chunk_tokens or (CHUNK_TOKENS if on_cpu else None),
         drafts=drafts and served.rows_agree,
+        agree=agree,
+        tell=None if followers is None else followers.tell,
     )
     return paged, min(context_tokens, paged.most_tokens), MOST_SEQUENCES

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from model.decoder import Decoder
 from model.device import free_bytes
 from model.drafts import StepCosts
@@ -11,9 +13,12 @@ from model.paged.decoder import PagedDecoder
 from model.paged.pool import PagePool, pages_within
 from model.paged.runner import PROMPT_TOKENS, PagedRunner
 from model.paged.stage import MOST_QUERIES, Stage
+from model.parallel.leading import LeadingDecoder, LeadingPool, LeadingStage, Tell
 
 _GPU_SHARE = 0.85
 """Of what the weights leave free; the rest is for products of prompts and for graphs."""
+Agree = Callable[[int], int]
+
 _CONTEXTS = 4
 _LEAST_TOKENS = 1 << 17
 """No more is kept than so many whole contexts or tokens, whichever is more: idle memory of a GPU is others' too."""
@@ -27,23 +32,53 @@ def make_paged_runner(
     prompt_tokens: int | None = None,
     drafts: bool = False,
     costs: StepCosts | None = None,
+    agree: Agree | None = None,
+    tell: Tell | None = None,
 ) -> PagedRunner:
-    """`cache_bytes` is for keys and values on a CPU; a GPU gives what it has left.
+    """`cache_bytes` is for keys and values on a CPU; a GPU gives what it has left. `agree` and `tell` are `lay_out`'s.
 
     Raises `ModelTooLargeError` where that is not enough for anything.
     """
+    decoder, stage = lay_out(reference, context_tokens=context_tokens, cache_bytes=cache_bytes, agree=agree, tell=tell)
+    return PagedRunner(
+        decoder,
+        PagedCaches(decoder.pool),
+        stage=stage,
+        prompt_tokens=prompt_tokens or PROMPT_TOKENS,
+        drafts=drafts,
+        costs=costs,
+    )
+
+
+def lay_out(
+    reference: Decoder,
+    *,
+    context_tokens: int,
+    cache_bytes: int,
+    agree: Agree | None = None,
+    tell: Tell | None = None,
+) -> tuple[PagedDecoder, Stage | None]:
+    """A decoder with its pool, and a GPU's captured steps. Where several processes compute, `agree` makes one number of
+    pages of what each has room for, and `tell`, the leading one's, tells the others of each step."""
     device = reference.embedding.weight.device
-    decoder = PagedDecoder(reference, pick_attention(device))
+    attention = pick_attention(device)
+    decoder = PagedDecoder(reference, attention) if tell is None else LeadingDecoder(reference, attention, tell)
     room_bytes = int(free_bytes(device) * _GPU_SHARE) if device.type == "cuda" else cache_bytes
     most_tokens = max(_CONTEXTS * context_tokens, _LEAST_TOKENS)
     pages = pages_within(decoder.kv_shape, room_bytes, most_tokens=most_tokens)
-    decoder.pool = PagePool(decoder.kv_shape, pages=pages, device=device, joined=decoder.joined)
-    caches = PagedCaches(decoder.pool)
-    stage = None
-    if device.type == "cuda":
-        asks_host = any(getattr(module, "asks_host", False) for module in reference.modules())
-        stage = Stage(decoder, most_tokens=context_tokens + MOST_QUERIES, capture=not asks_host)
-        stage.warm_up()
-    return PagedRunner(
-        decoder, caches, stage=stage, prompt_tokens=prompt_tokens or PROMPT_TOKENS, drafts=drafts, costs=costs
-    )
+    pages = pages if agree is None else agree(pages)
+    shape, joined = decoder.kv_shape, decoder.joined
+    if tell is None:
+        decoder.pool = PagePool(shape, pages=pages, device=device, joined=joined)
+    else:
+        decoder.pool = LeadingPool(shape, pages=pages, device=device, joined=joined, tell=tell)
+    if device.type != "cuda":
+        return decoder, None
+    capture = not any(getattr(module, "asks_host", False) for module in reference.modules())
+    most_tokens = context_tokens + MOST_QUERIES
+    if tell is None:
+        stage = Stage(decoder, most_tokens=most_tokens, capture=capture)
+    else:
+        stage = LeadingStage(decoder, most_tokens=most_tokens, capture=capture, tell=tell)
+    stage.warm_up()
+    return decoder, stage

@@ -33,6 +33,8 @@ class ModelHost:
         self.status = EngineStatus(state=EngineState.IDLE, message="Not loaded yet.")
         self.info: ModelInfo | None = None
         """What was served last, also while it is unloaded."""
+        self.lost = asyncio.Event()
+        """Set when an engine that was served says that it cannot go on; `status` says why."""
         self._engine: Engine | None = None
         self._loading: asyncio.Task[Engine] | None = None
         self._leases = 0
@@ -114,6 +116,8 @@ class ModelHost:
         error = task.exception()
         if error is None:
             self._engine = task.result()
+            if self.lost.is_set():
+                return
             self.status = EngineStatus(state=EngineState.READY, message=f"{self.name} is ready.")
             return
         logger.error("cannot load %s", self.name, exc_info=error)
@@ -122,6 +126,8 @@ class ModelHost:
 
     def _report(self, status: EngineStatus) -> None:
         self.status = status
+        if status.state is EngineState.FAILED:  # one that cannot be loaded raises
+            self.lost.set()
 
 
 def ready_host(engine: Engine, *, name: str = "model") -> ModelHost:

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from model import hub
 from model.api import Engine, ModelInfo
+from model.errors import EngineError
 from model.fake import FakeEngine
 from model.hosted.engine import HostedEngine
 from model.remote import HttpEngine
@@ -47,7 +48,7 @@ def loader(options: EngineOptions) -> Loader:
                 message = f"Loading {options.model_name}."
                 tell(EngineStatus(state=EngineState.LOADING, message=message, fraction=fraction))
 
-            return _load(options, path, progress)
+            return _load(options, path, progress, tell)
 
         return await _in_thread(work)
 
@@ -71,8 +72,11 @@ async def _find(options: EngineOptions, report: StatusListener) -> Path:
     return await _in_thread(pull)
 
 
-def _load(options: EngineOptions, path: Path, progress: Callable[[float], None]) -> Engine:
+def _load(options: EngineOptions, path: Path, progress: Callable[[float], None], tell: StatusListener) -> Engine:
     from model.local import LocalEngine
+
+    def lost(error: EngineError) -> None:
+        tell(EngineStatus(state=EngineState.FAILED, message=error.message, hint=error.hint))
 
     named = hub.MODELS.get(options.model)
     return LocalEngine.load(
@@ -83,6 +87,8 @@ def _load(options: EngineOptions, path: Path, progress: Callable[[float], None])
         adapter=options.adapter or (named.adapter_path if named else None),
         context_tokens=options.context_tokens,
         device=options.device,
+        processes=options.processes,
+        lost=lost,
         name=options.model_name,
         progress=progress,
     )

@@ -48,6 +48,8 @@ class EngineOptions:
     context_tokens: int | None = None
     device: str = "auto"
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
+    processes: int = 1
+    """Each holds a part of the model, and has a GPU of its own where there are GPUs."""
     upstream_token_file: Path | None = None
     """File with the bearer token of the server that `model` is the URL of."""
 
@@ -62,6 +64,7 @@ class EngineOptions:
             None if self.adapter is None else str(self.adapter.expanduser().absolute()),
             self.context_tokens,
             self.device,
+            self.processes,
             None if self.upstream_token_file is None else str(self.upstream_token_file.expanduser().absolute()),
             tersely_version(),
         )
@@ -117,7 +120,13 @@ class EngineOptions:
             raise UsageError(f"There is no device {self.device!r}.", hint="Use auto, cpu, cuda or cuda:N.")
         if self.is_hosted:
             parse_hosted(self.model)
-        for name, value in (("threads", self.threads), ("context", self.context_tokens)):
+        if self.processes > 1 and (self.is_url or self.fake is not None):
+            raise UsageError(
+                "--tensor-parallel-size is for a model that this engine computes.",
+                hint="Leave it out, or give it to the server that computes.",
+            )
+        whole = (("threads", self.threads), ("context", self.context_tokens), ("tensor-parallel-size", self.processes))
+        for name, value in whole:
             if value is not None and value < 1:
                 raise UsageError(f"--{name} must be 1 or more, not {value}.", hint="Leave it out for the default.")
         if self.idle_unload_s is not None and self.idle_unload_s <= 0:
@@ -170,6 +179,7 @@ _FLAGS = {
     "--adapter": "adapter",
     "--context": "context_tokens",
     "--device": "device",
+    "--tensor-parallel-size": "processes",
     "--upstream-token-file": "upstream_token_file",
 }
 _TYPES: dict[str, type] = {
@@ -183,6 +193,7 @@ _TYPES: dict[str, type] = {
     "adapter": Path,
     "context_tokens": int,
     "device": str,
+    "processes": int,
     "upstream_token_file": Path,
 }
 

@@ -16,7 +16,7 @@ from types import FrameType
 import uvicorn
 from filelock import FileLock, Timeout
 
-from model.errors import EngineRunningError
+from model.errors import EngineRunningError, EngineUnavailableError
 from model.paths import log_dir
 from model.service.address import RunningEngine, lock_path, read_state, state_path, write_state
 from model.service.app import create_app
@@ -38,8 +38,9 @@ logger = logging.getLogger(__name__)
 def run_engine(options: EngineOptions) -> None:
     """Serve until SIGTERM, SIGINT or long idleness; then leave nothing behind.
 
-    Raises `UsageError` for options that cannot be, `EngineRunningError` when such an engine runs already. What goes
-    wrong with the model is told to those who ask for it, and does not end the process.
+    Raises `UsageError` for options that cannot be, `EngineRunningError` when such an engine runs already, and
+    `EngineUnavailableError` where a process died that held a part of the model. What else goes wrong with the model is
+    told to those who ask for it, and does not end the process.
     """
     options.check()
     options = options.resolved()
@@ -89,12 +90,18 @@ async def _serve(options: EngineOptions, listener: Listener) -> None:
     logger.info("process %d serves %s at %s", engine.pid, options.model_name, engine.address)
     if sys.stderr.isatty():
         print(f"tersely engine: {options.model_name} at {engine.address} (Ctrl-C stops it)", file=sys.stderr)
-    watch = asyncio.create_task(_watch_idleness(options, host, server))
+    watches = [
+        asyncio.create_task(_watch_idleness(options, host, server)),
+        asyncio.create_task(_watch_loss(options, host, server)),
+    ]
     try:
         await server.serve(sockets=[listener.socket])
     finally:
-        watch.cancel()
+        for watch in watches:
+            watch.cancel()
         await host.aclose()
+    if host.lost.is_set():
+        raise EngineUnavailableError(host.status.message, hint=host.status.hint)
 
 
 def _published(options: EngineOptions, listener: Listener) -> RunningEngine:
@@ -124,6 +131,13 @@ async def _watch_idleness(options: EngineOptions, host: ModelHost, server: uvico
             state_path(options.key).unlink(missing_ok=True)
             server.should_exit = True
             return
+
+
+async def _watch_loss(options: EngineOptions, host: ModelHost, server: uvicorn.Server) -> None:
+    """End the process when its engine cannot go on: whoever asks next starts another."""
+    await host.lost.wait()
+    state_path(options.key).unlink(missing_ok=True)
+    server.should_exit = True
 
 
 class _Server(uvicorn.Server):

@@ -6,8 +6,6 @@ loopback interface alone; the first of them leads: it decides, writes files and 
 
 from __future__ import annotations
 
-import os
-import socket
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -18,11 +16,11 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TypeVar
 
-import psutil
 import torch
 from torch import Tensor
 
 from model.errors import TerselyError, TrainingError
+from model.parallel.meeting import leave, meet
 from model.train.examples import Example
 from model.train.feeder import Source
 
@@ -152,25 +150,8 @@ def _follow(work: Callable[[Team], object], team: Team, meeting: Path) -> None:
 
 
 def _join(work: Callable[[Team], T], team: Team, meeting: Path) -> T:
-    from torch import distributed
-
-    interface = _loopback()
-    if interface is not None:
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
-    distributed.init_process_group(
-        "gloo", init_method=meeting.as_uri(), rank=team.rank, world_size=team.size, timeout=_PATIENCE
-    )
+    meet(meeting, rank=team.rank, processes=team.size, patience=_PATIENCE)
     try:
         return work(team)
     finally:
-        distributed.destroy_process_group()
-
-
-def _loopback() -> str | None:
-    """The name of the loopback interface; None on Windows, where gloo finds its own."""
-    if os.name == "nt":
-        return None
-    for name, addresses in psutil.net_if_addrs().items():
-        if any(one.family == socket.AF_INET and one.address == "127.0.0.1" for one in addresses):
-            return name
-    return None
+        leave()

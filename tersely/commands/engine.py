@@ -33,6 +33,10 @@ def command(
     ] = None,
     context: Annotated[int | None, typer.Option("--context", help="Longest context, in tokens.")] = None,
     device: Annotated[str, typer.Option("--device", help="auto | cpu | cuda | cuda:N")] = "auto",
+    processes: Annotated[
+        int,
+        typer.Option("--tensor-parallel-size", metavar="N", help="Processes that share the model; on GPUs one each."),
+    ] = 1,
 ) -> None:
     """Serve a model in the foreground: on a Unix socket of this user, or with --port on TCP.
 
@@ -51,6 +55,7 @@ def command(
             adapter=adapter,
             context_tokens=context,
             device=device,
+            processes=processes,
             upstream_token_file=upstream_token_file,
         )
     )

@@ -9,7 +9,7 @@ import torch
 
 from model.checkpoint.decoder import fill_decoder
 from model.checkpoint.huggingface import HuggingFaceCheckpoint
-from model.device import device_dtype, free_bytes, pick_device
+from model.device import device_dtype, free_bytes, pick_device, pick_devices
 from model.errors import UsageError
 from model.experts.projection import QuantizedProjection
 from model.experts.quantized import QuantizedStack
@@ -29,6 +29,19 @@ def test_devices_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
         pick_device("cuda:2")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert pick_device("auto") == CPU
+
+
+def test_a_device_for_each_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pick_devices("cpu", 3) == (CPU,) * 3
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for name in ("auto", "cuda"):
+        assert pick_devices(name, 2) == (torch.device("cuda:0"), torch.device("cuda:1"))
+    assert pick_devices("cuda:1", 1) == (torch.device("cuda:1"),)
+    for name, processes, message in (("auto", 3, "3 processes need a GPU each: torch can use 2"), ("cuda:1", 2, "one")):
+        with pytest.raises(UsageError, match=message) as caught:
+            pick_devices(name, processes)
+        assert caught.value.hint
 
 
 @pytest.mark.parametrize("name", ["tpu", "cuda:x", "", "cuda:-1"])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
 
@@ -23,7 +22,8 @@ from model.paged.decoder import PagedDecoder
 from model.paged.gathered import GatheredAttention
 from model.paged.pool import PagePool
 from model.paged.spans import Spans
-from model.parallel.shard import check_shardable, shard
+from model.parallel.meeting import leave, meet
+from model.parallel.shard import Part, check_shardable
 from tests.model.tiny_hf import CASES, VOCABULARY, write_hf
 
 NAMES = ("llama-2", "mixtral", "deepseek-v2", "gpt-oss", "phi-2")
@@ -31,9 +31,13 @@ IDS: list[int] = torch.randint(0, VOCABULARY, (30,), generator=torch.Generator()
 CPU = torch.device("cpu")
 
 
-def _load(folder: Path) -> Decoder:
+def _load(folder: Path, part: Part | None = None) -> Decoder:
     checkpoint = HuggingFaceCheckpoint(folder)
-    return fill_decoder(checkpoint.config, checkpoint.weights())
+    if part is None:
+        return fill_decoder(checkpoint.config, checkpoint.weights())
+    decoder = fill_decoder(checkpoint.config, ((name, part.cut(name, w)) for name, w in checkpoint.weights()))
+    part.join(decoder)
+    return decoder
 
 
 def _three_ways(decoder: Decoder) -> list[Tensor]:
@@ -51,29 +55,25 @@ def _three_ways(decoder: Decoder) -> list[Tensor]:
     return [decoder.head(found) for found in hidden]
 
 
-def _work(rank: int, port: int, folders: list[Path], out: Path) -> None:
+def _work(rank: int, folders: list[Path], out: Path) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    meet(out / "meeting", rank=rank, processes=2, patience=timedelta(minutes=5))
     with torch.no_grad():
         for folder in folders:
-            decoder = _load(folder)
-            whole = sum(weight.numel() for weight in decoder.parameters())
-            shard(decoder, rank=rank, processes=2)
+            whole = sum(weight.numel() for weight in _load(folder).parameters())
+            decoder = _load(folder, Part(rank=rank, processes=2))
             own = sum(weight.numel() for weight in decoder.parameters())
             torch.save({"logits": _three_ways(decoder), "share": own / whole}, out / f"{folder.name}.{rank}")
-    dist.destroy_process_group()
+    leave()
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], Path]:
     tmp = tmp_path_factory.mktemp("shard")
     folders = [write_hf(tmp / name, CASES[name]) for name in NAMES]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     out = tmp / "out"
     out.mkdir()
-    mp.spawn(_work, args=(port, folders, out), nprocs=2)
+    mp.spawn(_work, args=(folders, out), nprocs=2)
     return folders, out
 
 
@@ -94,16 +94,15 @@ def test_two_processes_give_the_logits_of_one(results: tuple[list[Path], Path], 
 def test_what_cannot_be_shared_is_refused(tmp_path: Path) -> None:
     decoder = _load(write_hf(tmp_path / "mixtral", CASES["mixtral"]))
     with pytest.raises(UsageError, match="cannot be shared by 3 processes") as caught:
-        check_shardable(decoder, 3)
+        check_shardable(decoder.config, 3)
     assert caught.value.hint
     first, *rest = decoder.config.layers
     odd = replace(first, mixer=replace(first.attention, kv_heads=1))
-    decoder.config = replace(decoder.config, layers=(odd, *rest))
     with pytest.raises(UsageError, match="1 key/value heads"):
-        check_shardable(decoder, 2)
+        check_shardable(replace(decoder.config, layers=(odd, *rest)), 2)
 
 
 def test_recurrent_layers_are_not_cut(tmp_path: Path) -> None:
     name = next(name for name in CASES if "mamba" in name)
     with pytest.raises(UsageError, match="Recurrent layers"):
-        check_shardable(_load(write_hf(tmp_path / "m", CASES[name])), 2)
+        check_shardable(_load(write_hf(tmp_path / "m", CASES[name])).config, 2)

@@ -20,6 +20,7 @@ FULL = EngineOptions(
     quantize="int8",
     adapter=Path("adapter"),
     context_tokens=512,
+    processes=2,
 )
 
 
@@ -59,6 +60,7 @@ def test_another_folder_changes_nothing(monkeypatch: pytest.MonkeyPatch, tmp_pat
         ({"quantize": "none"}, False),
         ({"adapter": Path("a")}, False),
         ({"context_tokens": 7}, False),
+        ({"processes": 2}, False),
     ],
 )
 def test_who_shares_an_engine(change: dict[str, object], shared: bool) -> None:
@@ -76,6 +78,8 @@ def test_an_absolute_path_is_the_same_model() -> None:
         (EngineOptions(quantize="int3"), "no quantization 'int3'"),
         (EngineOptions(threads=0), "--threads"),
         (EngineOptions(context_tokens=-1), "--context"),
+        (EngineOptions(processes=0), "--tensor-parallel-size"),
+        (EngineOptions(model="https://models.example", processes=2), "that this engine computes"),
         (EngineOptions(idle_unload_s=0), "--idle-unload"),
         (EngineOptions(host="127.0.0.1"), "needs --port"),
         (EngineOptions(port=65536), "no port 65536"),
