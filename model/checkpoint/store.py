@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from model.architectures.sources import Sources, only
+from model.architectures.sources import Source, Sources, only
 from model.checkpoint.shapes import Shapes
 from model.errors import CheckpointError
 
@@ -46,17 +46,11 @@ def read_weights(
     """Every weight under the decoder's name, one at a time, in the type it is stored in (what is packed, unpacked).
 
     Missing and unexpected tensors, wrong types and shapes raise `CheckpointError` with their names before the first is
-    read; shapes that show only after a conversion, when it is done. Names that match one of the shell patterns in
-    `ignored` are passed over.
+    read; shapes of what is packed, when it is unpacked. Names that match one of the shell patterns in `ignored` are
+    passed over.
     """
     check(store, sources, shapes, ignored=ignored)
     for ours, source in sources.items():
-        shapes_found = {store.tensors[name].shape for name in source.names}
-        if len(shapes_found) > 1 and not (source.packed or source.uneven):
-            raise CheckpointError(
-                f"The {len(source.names)} tensors of {store.name} from {source.names[0]!r} on have different shapes.",
-                hint="The files are not of one model; fetch it again.",
-            )
         try:
             weight = source.convert([store.read(name) for name in source.names])
         except RuntimeError as error:  # torch's word for numbers that cannot be laid out so
@@ -85,9 +79,33 @@ def check(store: Store, sources: Sources, shapes: Shapes, *, ignored: tuple[str,
                     f"Tensor {name!r} of {store.name} has numbers of type {stored.type_name}, which is not supported.",
                     hint="Use the checkpoint in bfloat16, float16 or float32, or a GGUF of it.",
                 )
-        only_shape = store.tensors[source.names[0]].shape
-        if source.convert is only and only_shape != shapes[ours]:
-            raise _wrong_shape(store, source.names[0], only_shape, shapes[ours])
+        if not source.packed:
+            _check_shape(store, source, shapes[ours])
+
+
+def _check_shape(store: Store, source: Source, expected: tuple[int, ...]) -> None:
+    """Will what the stored tensors become have the weight's shape?"""
+    stored = [store.tensors[name] for name in source.names]
+    if not source.uneven and any(one.shape != stored[0].shape for one in stored):
+        raise CheckpointError(
+            f"The {len(source.names)} tensors of {store.name} from {source.names[0]!r} on have different shapes.",
+            hint="The files are not of one model; fetch it again.",
+        )
+    try:
+        found = _converted_shape(source, stored)
+    except (RuntimeError, IndexError) as error:  # torch's words for numbers that cannot be laid out so
+        raise _wrong_shape(store, source.names[0], stored[0].shape, expected) from error
+    if found != expected:
+        raise _wrong_shape(store, source.names[0], found, expected)
+
+
+def _converted_shape(source: Source, stored: list[Stored]) -> tuple[int, ...]:
+    if source.convert is only:
+        return stored[0].shape
+    if source.convert is torch.stack:  # done without numbers, this makes torch import a second's worth of modules
+        return len(stored), *stored[0].shape
+    numberless = [torch.empty(one.shape, dtype=one.dtype, device="meta") for one in stored]
+    return tuple(source.convert(numberless).shape)
 
 
 def _wrong_shape(store: Store, name: str, found: tuple[int, ...], expected: tuple[int, ...]) -> CheckpointError:
