@@ -58,32 +58,34 @@ def _file_details(path: Path, name: str | None) -> ModelDetails:
             weights[tensor.format.name] += prod(tensor.shape)
         vocabulary = metadata.get("tokenizer.ggml.tokens")
         architecture = str(metadata.get("general.architecture", "unknown"))
-        context = metadata.get(f"{architecture}.context_length", 0)
-        memory, problem = _file_memory(file)
+        checkpoint, problem = _opened(file)
+        context = checkpoint.config.context_tokens if checkpoint else metadata.get(f"{architecture}.context_length")
         return ModelDetails(
             name=name or str(metadata.get("general.name", path.stem)),
             path=path,
             architecture=architecture,
-            parameters=weights.total(),
+            parameters=checkpoint.parameters if checkpoint else weights.total(),
             context_tokens=context if isinstance(context, int) else 0,
             size_bytes=path.stat().st_size,
             number_formats=tuple(kind for kind, _ in weights.most_common()),
             fim_family=fim.detect(frozenset(map(str, vocabulary)) if isinstance(vocabulary, list) else ()),
             tool_format=_tool_format(path, _control_names(file)),
             license=str(metadata.get("general.license", "not stated")),
-            memory_bytes=memory,
+            memory_bytes=_memory(checkpoint) if checkpoint else {},
             problem=problem,
         )
 
 
-def _file_memory(file: GgufFile) -> tuple[dict[str, int], str]:
-    """Memory by number format, and what is in the way of serving it."""
+def _opened(file: GgufFile) -> tuple[Checkpoint | None, str]:
+    """The checkpoint, or what is in the way of serving it."""
     from model.checkpoint.gguf_model import GgufCheckpoint
 
     try:
-        return _memory(GgufCheckpoint(file)), ""
+        checkpoint = GgufCheckpoint(file)
+        checkpoint.check()
     except CheckpointError as error:  # it is described all the same
-        return {}, str(error)
+        return None, str(error)
+    return checkpoint, ""
 
 
 def _control_names(file: GgufFile) -> frozenset[str]:

@@ -12,31 +12,71 @@ import gguf
 import mistral_common
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from model.architectures.mamba2 import CONTEXT_TOKENS as MAMBA_CONTEXT
 from model.details import read_details
 from model.errors import CheckpointError
-from tests.model.mistral_format import write_mistral
+from tersely.cli import app
+from tests.model.gguf_format import architecture_name, write_gguf
+from tests.model.mistral_format import write_mistral, write_mistral_mamba
+from tests.model.test_gguf_model import NAMES, gguf_case
 from tests.model.test_open_model import write_tokenizer
-from tests.model.tiny_hf import CASES, CONTEXT, hf_model, write_hf
+from tests.model.tiny import write_tiny
+from tests.model.tiny_hf import CASES, CONTEXT, Case, hf_model, write_hf
+
+LAYOUTS: dict[str, tuple[str, ...]] = {
+    "hf": tuple(CASES),
+    "gguf": tuple(NAMES),
+    "mistral": ("mistral-7b-v0.1", "mistral-nemo", "mixtral", "mixtral-window"),
+    "mistral pickled": ("mistral-nemo", "mixtral"),
+    "mistral mamba": ("mamba-2",),
+}
+PLAIN = ("llama-2", "llama-3.1", "llama-linear", "smollm2", "mistral-nemo")
+"""Models that keep a copy for long prompts beside packed integers."""
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_every_tiny_checkpoint_is_described(case: str, tmp_path: Path) -> None:
-    folder = write_tokenizer(write_hf(tmp_path / "tiny-1.5", CASES[case]))
-    details = read_details(folder)
-    assert details.name == "tiny-1.5"
-    assert details.architecture == json.loads((folder / "config.json").read_text())["model_type"]
-    assert details.parameters == hf_model(folder).num_parameters()
-    assert details.context_tokens == CONTEXT
-    assert details.number_formats == ("F32",)
-    assert details.fim_family == "starcoder"
-    assert details.tool_format == "none: no chat template"
-    assert details.problem == ""
-    memory = details.memory_bytes
-    assert memory["bfloat16"] * 2 == memory["float32"] == details.parameters * 4
-    # Plain models keep a copy for long prompts beside packed integers.
-    plain = case in ("llama-2", "llama-3.1", "llama-linear", "smollm2", "mistral-nemo")
-    assert (memory["int8"] > memory["bfloat16"]) == plain
+def _write(layout: str, case: str, folder: Path) -> tuple[Path, Path]:
+    """The same weights as HF has them, and in a layout; both with a tokenizer."""
+    named = gguf_case(case) if layout == "gguf" else CASES[case]
+    if layout == "mistral mamba":
+        named = Case(
+            named.config, named.settings | {"hidden_size": 64, "num_heads": 2, "head_dim": 64, "state_size": 128}
+        )
+    source = write_tokenizer(write_hf(folder / "tiny-1.5", named))
+    if layout == "hf":
+        return source, source
+    if layout == "gguf":
+        return source, write_gguf(source, folder / "tiny-1.5.gguf")
+    target = folder / "other" / "tiny-1.5"
+    target.parent.mkdir()
+    if layout == "mistral mamba":
+        write_mistral_mamba(source, target)
+    else:
+        write_mistral(source, target, pickled=layout == "mistral pickled")
+    shutil.copy(source / "tokenizer.json", target)
+    return source, target
+
+
+@pytest.mark.parametrize(("layout", "case"), [(layout, case) for layout, cases in LAYOUTS.items() for case in cases])
+def test_the_command_describes_every_tiny_checkpoint(layout: str, case: str, tmp_path: Path) -> None:
+    source, path = _write(layout, case, tmp_path)
+    said = CliRunner().invoke(app, ["model", "show", str(path), "--json"], catch_exceptions=False)
+    assert said.exit_code == 0
+    facts = json.loads(said.stdout)
+    config = json.loads((source / "config.json").read_text())
+    assert facts["name"] == "tiny-1.5"
+    assert facts["architecture"] == (architecture_name(config) if layout == "gguf" else config["model_type"])
+    assert facts["parameters"] == hf_model(source).num_parameters()
+    assert facts["context_tokens"] == (MAMBA_CONTEXT if case == "mamba-2" and layout != "hf" else CONTEXT)
+    assert facts["number_formats"] == ["float32" if layout == "mistral pickled" else "F32"]
+    assert facts["fim_family"] == "starcoder"
+    assert facts["tool_format"] == "none: no chat template"
+    assert "problem" not in facts
+    memory = {name: row["bytes"] for name, row in facts["memory"].items()}
+    assert all(row["fits"] for row in facts["memory"].values())
+    assert memory["bfloat16"] * 2 == memory["float32"] == facts["parameters"] * 4
+    assert (memory["int8"] > memory["bfloat16"]) == (case in PLAIN)
     assert memory["int4"] < memory["int8"]
     assert memory["fp8"] < memory["bfloat16"]
 
@@ -83,6 +123,12 @@ def test_a_file_of_another_kind_is_described_with_what_is_in_the_way(tmp_path: P
     assert (details.architecture, details.parameters, details.context_tokens) == ("rwkv7", 64, 64)
     assert details.memory_bytes == {}
     assert "rwkv7" in details.problem
+
+
+def test_a_file_that_lacks_a_tensor_says_which(tmp_path: Path) -> None:
+    details = read_details(write_tiny(tmp_path / "m.gguf", drop="blk.1.ffn_up.weight"))
+    assert "missing blk.1.ffn_up.weight" in details.problem
+    assert (details.architecture, details.context_tokens, details.memory_bytes) == ("llama", 256, {})
 
 
 TEMPLATES = {
