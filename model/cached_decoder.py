@@ -67,7 +67,7 @@ class CachedDecoder:
         self.reference = self._decoder = decoder
         layers = decoder.config.layers
         attended = [layer.mixer for layer in layers if isinstance(layer.mixer, AttentionConfig)]
-        shapes = {_cached_numbers(mixer) for mixer in attended} or {(0, 0)}
+        shapes = {mixer.remembered for mixer in attended} or {(0, 0)}
         if len(shapes) > 1:
             raise CheckpointError(
                 "The layers of this model have key-value heads of different shapes, which is not supported.",
@@ -179,10 +179,3 @@ class _Recurrent:
 
     def keep(self, tokens: int, window: Tensor, state: Tensor) -> None:
         self.kept[tokens] = (window, state)
-
-
-def _cached_numbers(config: AttentionConfig) -> tuple[int, int]:
-    """Key/value heads, and half of what each remembers of a token."""
-    if config.latent is None:
-        return config.kv_heads, config.head_dim
-    return 1, (config.latent.rank + config.latent.rope_dim + 1) // 2

@@ -75,6 +75,13 @@ class AttentionConfig:
     def softmax_scale(self) -> float:
         return self.head_dim**-0.5 if self.scale is None else self.scale
 
+    @property
+    def remembered(self) -> tuple[int, int]:
+        """Key/value heads, and half of the numbers that a cache holds for each of a token."""
+        if self.latent is None:
+            return self.kv_heads, self.head_dim
+        return 1, (self.latent.rank + self.latent.rope_dim + 1) // 2
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateSpaceConfig:

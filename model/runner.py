@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence as Several
 
-import torch
 from torch import Tensor
 
 from model.cached_decoder import ServesTokens
-from model.drafts import Drafter, StepCosts
+from model.choosing import Chooser, Pick
+from model.drafts import StepCosts
 from model.errors import RequestError
 from model.few_tokens import FEW_TOKENS
 from model.head import CANDIDATES, FEW_CANDIDATES, Head
@@ -23,13 +23,8 @@ _FORCED_PIECES = 8
 """A step computes so many pieces of what a grammar forces before it lets others go on."""
 
 
-class Runner:
-    """Runs the model over a sequence's pending tokens and chooses the next ones. `steps` counts the runs.
-
-    With `drafts`, guessed tokens are computed along with the pending one under greedy decoding, and kept as far as
-    they are what would have been chosen anyway. `drafted` and `accepted` count them. What a grammar forces is not
-    chosen: `forced` counts those tokens.
-    """
+class Runner(Chooser):
+    """Runs the model over a sequence's pending tokens and chooses the next ones."""
 
     def __init__(
         self,
@@ -41,13 +36,11 @@ class Runner:
         drafts: bool = True,
         costs: StepCosts | None = None,
     ) -> None:
+        super().__init__(vocabulary=decoder.config.vocabulary, drafts=drafts, costs=costs)
         self._decoder = decoder
         self._head = head
         self._prefixes = prefixes
         self._chunk_tokens = chunk_tokens
-        self._drafts = drafts
-        self._costs = costs or StepCosts()
-        self.steps = self.drafted = self.accepted = self.forced = 0
 
     @property
     def size_bytes(self) -> int:
@@ -98,7 +91,7 @@ class Runner:
         hidden = self._decoder.forward(chunk, sequence.cache)
         if len(chunk) < len(pending):
             return []
-        return self._force(sequence) or [*self._choose(sequence, hidden, []), *self._force(sequence)]
+        return self._next(sequence, [], self._pick(sequence, hidden))[0]
 
     def _decode(self, sequence: Sequence, pending: list[int]) -> list[Choice]:
         """The next token, and after it as many as were drafted right, and what a grammar then forces."""
@@ -116,67 +109,27 @@ class Runner:
         held = len(cache.tokens)
         draft = self._draft(sequence, room=min(FEW_TOKENS, self._decoder.config.context_tokens - held) - len(pending))
         hidden = self._decoder.forward(pending + draft, cache, last_only=False)
-        choices = self._choose(sequence, hidden[len(pending) - 1 :], draft)
-        right = len(choices) - 1
+        choices, right = self._next(sequence, draft, self._pick(sequence, hidden[len(pending) - 1 :]))
         cache.truncate(held + len(pending) + right)
-        if sequence.drafter is not None:
-            sequence.drafter.took([choice.token_id for choice in choices], drafted=len(draft))
-        self.drafted += len(draft)
-        self.accepted += right
         if not forced:
             self._costs.record(1 + len(draft), (time.perf_counter() - began) * 1e3)
-        return choices + self._force(sequence)
-
-    def _choose(self, sequence: Sequence, hidden: Tensor, draft: list[int]) -> list[Choice]:
-        """Tokens by hidden states [1 + len(draft), D], up to and with the first that is not as drafted."""
-        candidates = _candidates(sequence)
-        choices: list[Choice] = []
-        constraint = sequence.constraint
-        # What is allowed in a row shows only when those before it are chosen.
-        rows = self._head(hidden, candidates=candidates) if constraint is None else hidden
-        for row, guess in zip(rows, [*draft, None], strict=True):
-            if constraint is None:
-                choices.append(sequence.sampler.choose(row))
-            else:
-                allowed = mask_of(constraint.allowed(), self._decoder.config.vocabulary)
-                logits = self._head(row[None], candidates=candidates, allowed=allowed)[0]
-                choices.append(sequence.sampler.choose(logits, allowed))
-                constraint.advance(choices[-1].token_id)
-            if choices[-1].token_id != guess or (constraint is not None and constraint.ended):
-                break
         return choices
 
-    def _force(self, sequence: Sequence) -> list[Choice]:
-        """Tokens that the grammar leaves no choice about; where log-probabilities are wanted, each is computed."""
-        if sequence.constraint is None or sequence.request.sampling.logprobs is not None:
-            return []
-        tokens = sequence.constraint.forced()
-        for token in tokens:
-            sequence.constraint.advance(token)
-        if sequence.drafter is not None:
-            sequence.drafter.follow(list(tokens))
-        self.forced += len(tokens)
-        return [Choice(token) for token in tokens]
+    def _pick(self, sequence: Sequence, hidden: Tensor) -> Pick:
+        """Tokens by hidden states [1 + drafted, D]."""
+        candidates = _candidates(sequence)
+        logits = self._head(hidden, candidates=candidates) if sequence.constraint is None else None
 
-    def _draft(self, sequence: Sequence, *, room: int) -> list[int]:
-        most = min(room, sequence.tokens_left - 1)
-        if most < 1 or not self._drafts or not sequence.sampler.greedy:
-            return []
-        if sequence.drafter is None:
-            sequence.drafter = Drafter(sequence.prompt + sequence.generated, self._costs)
-        draft = sequence.drafter.draft(most)
-        return draft if sequence.constraint is None else draft[: sequence.constraint.valid(draft)]
+        def pick(row: int, allowed: Tensor | None) -> Choice:
+            if logits is not None:
+                return sequence.sampler.choose(logits[row])
+            exact = self._head(hidden[row : row + 1], candidates=candidates, allowed=allowed)[0]
+            return sequence.sampler.choose(exact, allowed)
+
+        return pick
 
 
 def _candidates(sequence: Sequence) -> int:
     """A greedy choice needs fewer exact logits than a distribution or its rivals."""
     few = sequence.sampler.greedy and not sequence.request.sampling.logprobs
     return FEW_CANDIDATES if few else CANDIDATES
-
-
-def mask_of(allowed: bytes, vocabulary: int) -> Tensor:
-    """Bool [V] of one byte a token; rows of the embedding that pad it are no tokens."""
-    mask = torch.zeros(vocabulary, dtype=torch.bool)
-    known = torch.frombuffer(bytearray(allowed), dtype=torch.uint8)[:vocabulary]
-    mask[: len(known)] = known.bool()
-    return mask

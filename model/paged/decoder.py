@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from model.config import AttentionConfig, ModelConfig
+from model.config import ModelConfig
 from model.decoder import Decoder, Layer
 from model.kv_cache import KvShape
 from model.layers.attention import Attention
@@ -29,7 +29,7 @@ def is_paged(config: ModelConfig) -> bool:
     """Can pages hold all that this model remembers: keys and values of one shape in every layer, and no states?"""
     if not all(layer.is_attention for layer in config.layers):
         return False
-    shapes = {(*_held_numbers(layer.attention), layer.attention.latent is None) for layer in config.layers}
+    shapes = {(*layer.attention.remembered, layer.attention.latent is None) for layer in config.layers}
     return len(shapes) == 1
 
 
@@ -54,7 +54,7 @@ class PagedDecoder:
     @property
     def kv_shape(self) -> KvShape:
         """What a token takes. Latent attention keeps one short vector, as two halves."""
-        kv_heads, head_dim = _held_numbers(self.config.layers[0].attention)
+        kv_heads, head_dim = self.config.layers[0].attention.remembered
         return KvShape(layers=len(self._layers), kv_heads=kv_heads, head_dim=head_dim, dtype=self.dtype)
 
     @property
@@ -171,10 +171,3 @@ def _look(layer: Layer) -> Look:
     sinks = layer.attention.sinks if config.sinks else None
     assert sinks is None or isinstance(sinks, Tensor)
     return Look(scale=config.softmax_scale, window=config.window, sinks=sinks)
-
-
-def _held_numbers(config: AttentionConfig) -> tuple[int, int]:
-    """Key/value heads, and half of what each remembers of a token."""
-    if config.latent is None:
-        return config.kv_heads, config.head_dim
-    return 1, (config.latent.rank + config.latent.rope_dim + 1) // 2

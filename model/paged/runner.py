@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from model.drafts import Drafter, StepCosts
+from model.choosing import Chooser
+from model.drafts import StepCosts
 from model.errors import RequestError
 from model.paged.cache import PagedCache, PagedCaches
 from model.paged.decoder import PagedDecoder
@@ -22,7 +23,6 @@ from model.paged.pool import PAGE_TOKENS
 from model.paged.sampling import Kind, Sampling, kind_of, sample, seed_of
 from model.paged.spans import Spans
 from model.paged.stage import MOST_QUERIES, MOST_SEQUENCES, Made, Stage, Work
-from model.runner import mask_of
 from model.sampler import Choice
 from model.sequence import Sequence
 
@@ -45,11 +45,8 @@ class _Seat:
     """What the step computes: pending tokens, then the draft."""
 
 
-class PagedRunner:
-    """Steps sequences over one decoder. `stage` None: shapes change from step to step, which suits a CPU.
-
-    `steps` counts the runs, `drafted` and `accepted` guessed tokens, `forced` those that a grammar left no choice of.
-    """
+class PagedRunner(Chooser):
+    """Steps sequences over one decoder. `stage` None: shapes change from step to step, which suits a CPU."""
 
     def __init__(
         self,
@@ -61,14 +58,12 @@ class PagedRunner:
         drafts: bool = False,
         costs: StepCosts | None = None,
     ) -> None:
+        super().__init__(vocabulary=decoder.config.vocabulary, drafts=drafts, costs=costs)
         self._decoder = decoder
         self._caches = caches
         self._stage = stage
         self._prompt_tokens = prompt_tokens
-        self._drafts = drafts
-        self._costs = costs or StepCosts()
         self._seats: dict[Sequence, _Seat] = {}
-        self.steps = self.drafted = self.accepted = self.forced = 0
 
     @property
     def most_tokens(self) -> int:
@@ -109,7 +104,7 @@ class PagedRunner:
             wanted = len(seat.cache.tokens) + max(len(new), MOST_QUERIES)
             if not new or not self._make_room(seat, wanted, turns, drive_out=drive_out and not picked):
                 continue
-            seat.draft = self._draft(sequence, seat, len(new)) if few else []
+            seat.draft = self._guess(sequence, seat, len(new)) if few else []
             seat.new = new + seat.draft
             picked.append(sequence)
             room_tokens -= len(new)
@@ -187,8 +182,6 @@ class PagedRunner:
             first = len(seat.new) - len(seat.draft) - 1
             outcome, right = self._take(sequence, seat, tokens[first:], logits[first:])
             self._keep(seat, first + 1 + right)
-            self.drafted += len(seat.draft)
-            self.accepted += right
             outcomes.append(outcome)
         return outcomes
 
@@ -234,56 +227,24 @@ class PagedRunner:
         return Made(tokens.view(shape).tolist(), logits.view(*shape, -1))
 
     def _take(self, sequence: Sequence, seat: _Seat, tokens: list[int], logits: Tensor) -> tuple[Outcome, int]:
-        """The tokens of rows, up to and with the first that is not as drafted, and what a grammar then forces; and how
-        many were drafted right.
+        """What `_next` makes of rows whose tokens were chosen on the device; grammars and log-probabilities are the
+        host's, and choose again."""
+        on_host = sequence.request.sampling.logprobs is not None
 
-        Grammars and log-probabilities are the host's: their rows are chosen there.
-        """
-        forced = [] if sequence.generated else self._force(sequence)
-        if forced:
-            return forced, 0
-        choices: list[Choice] = []
-        constraint, params = sequence.constraint, sequence.request.sampling
+        def pick(row: int, allowed: Tensor | None) -> Choice:
+            if allowed is None and not on_host:
+                return Choice(tokens[row])
+            return sequence.sampler.choose(logits[row].cpu(), allowed)
+
         try:
-            for row, guess in enumerate([*seat.draft, None]):
-                if constraint is not None:
-                    allowed = mask_of(constraint.allowed(), logits.shape[1])
-                    choices.append(sequence.sampler.choose(logits[row].cpu(), allowed))
-                    constraint.advance(choices[-1].token_id)
-                elif params.logprobs is not None:
-                    choices.append(sequence.sampler.choose(logits[row].cpu()))
-                else:
-                    choices.append(Choice(tokens[row]))
-                if choices[-1].token_id != guess or (constraint is not None and constraint.ended):
-                    break
-            if sequence.drafter is not None:
-                sequence.drafter.took([choice.token_id for choice in choices], drafted=len(seat.draft))
-            more = self._force(sequence)
+            return self._next(sequence, seat.draft, pick)
         except RequestError as error:  # a grammar that could not be followed to its end
             return error, 0
-        return choices + more, len(choices) - 1
 
-    def _force(self, sequence: Sequence) -> list[Choice]:
-        """Tokens that the grammar leaves no choice about; where log-probabilities are wanted, each is computed."""
-        if sequence.constraint is None or sequence.request.sampling.logprobs is not None:
-            return []
-        tokens = sequence.constraint.forced()
-        for token in tokens:
-            sequence.constraint.advance(token)
-        if sequence.drafter is not None:
-            sequence.drafter.follow(list(tokens))
-        self.forced += len(tokens)
-        return [Choice(token) for token in tokens]
-
-    def _draft(self, sequence: Sequence, seat: _Seat, pending: int) -> list[int]:
+    def _guess(self, sequence: Sequence, seat: _Seat, pending: int) -> list[int]:
         held = len(seat.cache.tokens) + pending
-        most = min(MOST_QUERIES - pending, self._decoder.config.context_tokens - held, sequence.tokens_left - 1)
-        if most < 1 or not self._drafts or not sequence.generated or not sequence.sampler.greedy:
-            return []
-        if sequence.drafter is None:
-            sequence.drafter = Drafter(sequence.prompt + sequence.generated, self._costs)
-        draft = sequence.drafter.draft(most)
-        return draft if sequence.constraint is None else draft[: sequence.constraint.valid(draft)]
+        room = min(MOST_QUERIES - pending, self._decoder.config.context_tokens - held)
+        return self._draft(sequence, room=room) if sequence.generated else []
 
     def _spans(self, seats: list[_Seat]) -> Spans:
         return Spans(
