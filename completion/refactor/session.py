@@ -26,6 +26,7 @@ from completion.refactor.schema import arguments_of, name_of
 from completion.refactor.symbols import outline
 from completion.refactor.tools.rewrite import Rule
 from completion.refactor.wish import View, Wish
+from completion.refactor.work_copy import WorkCopy
 from model.api import Usage
 from model.errors import RefusedError
 
@@ -104,6 +105,7 @@ class Session:
     def __post_init__(self, buffers: Mapping[str, str] | None) -> None:
         self.overlay = Overlay(self.root, buffers=buffers)
         self.lock = threading.Lock()
+        self._copy = WorkCopy(self.root) if self.command else None
 
     async def run(self, unit: Unit, instruction: str, *, done: Callable[[], None] = lambda: None) -> Report:
         """Grant a wish on a unit. `done` is called, with the lock held, when the overlay has its change.
@@ -176,7 +178,7 @@ class Session:
                 changed = tuple(sorted({*changed, *(one.path for one in extras)}))
                 extras = ()
             if not reason and self.command:
-                reason = check(self.overlay, self.command).failure
+                reason = check(self.overlay, self.command, copy=self._copy).failure
             if reason:
                 status, changed, extras = "failed", (), ()
         if status == "changed":
