@@ -1,9 +1,9 @@
 """Which definition a name in a file refers to, by the scopes of its language: plain names, not members of objects.
 
-One query for each language (`*.scm` beside this file) says what opens a scope and what binds a name in it: `@here`
-in the scope around it, `@outer` in the one around that (a function's own name), `@hoist` in the function's (`var`),
-`@after` from the end of its statement on, `@pattern` any identifier of a pattern. What is not known: other files,
-macros, `with`, `eval`, and names that come from a wildcard import.
+A query for each language (one or two `*.scm` beside this file) says what opens a scope and what binds a name in it:
+`@here` in the scope around it, `@outer` in the one around that (a function's own name), `@hoist` in the function's
+(`var`), `@after` from the end of its statement on, `@pattern` any identifier of a pattern. What is not known: other
+files, macros, `with`, `eval`, and names that come from a wildcard import.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from completion.refactor.symbols import Parsed, parse
 if TYPE_CHECKING:
     from tree_sitter import Node, Query
 
-_QUERY_OF = {
-    "python": "python",
-    "javascript": "javascript",
-    "typescript": "typescript",
-    "typescriptreact": "typescript",
-    "go": "go",
-    "java": "java",
-    "rust": "rust",
+_QUERIES_OF = {
+    "python": ("python",),
+    "javascript": ("ecmascript", "javascript"),
+    "typescript": ("ecmascript", "typescript"),
+    "typescriptreact": ("ecmascript", "typescript"),
+    "go": ("go",),
+    "java": ("java",),
+    "rust": ("rust",),
 }
-LANGUAGES = frozenset(_QUERY_OF)
+LANGUAGES = frozenset(_QUERIES_OF)
 """Languages whose scopes are known."""
 
 NAMES = frozenset(
@@ -139,7 +139,7 @@ def scopes_of(text: str, language: str) -> Scopes | None:
     from tree_sitter import QueryCursor
 
     parsed = parse(text, language)
-    if parsed is None or language not in _QUERY_OF:
+    if parsed is None or language not in _QUERIES_OF:
         return None
     captures = QueryCursor(_query(language)).captures(parsed.tree.root_node)
     functions = {node.id for node in captures.get("function", [])}
@@ -303,5 +303,5 @@ def _query(language: str) -> Query:
     assert found is not None
     tree_language = found.parser.language
     assert tree_language is not None
-    text = (Path(__file__).parent / f"{_QUERY_OF[language]}.scm").read_text(encoding="utf-8")
-    return Query(tree_language, text)
+    files = [Path(__file__).parent / f"{name}.scm" for name in _QUERIES_OF[language]]
+    return Query(tree_language, "".join(file.read_text(encoding="utf-8") for file in files))
