@@ -79,8 +79,10 @@ class ChatTemplate:
             from jinja2.ext import loopcontrols
             from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+            from model.generation_tag import GenerationTag
+
             environment = ImmutableSandboxedEnvironment(
-                trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols], autoescape=False
+                trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, GenerationTag], autoescape=False
             )
             environment.filters["tojson"] = _tojson
             environment.globals["raise_exception"] = _refuse
@@ -92,7 +94,7 @@ class ChatTemplate:
         texts = [self._source, *(_tojson(message_json(one, parsed=False)) for one in messages)]
         texts += [_tojson(tool_json(tool)) for tool in tools]
         found = (chr(code) for code in _PRIVATE)
-        return next(character for character in found if not any(character in text for text in texts))
+        return next(one for one in found if not any(one in text or _escaped(one) in text for text in texts))
 
     def _defused(self, value: Any, mark: str) -> Any:
         """The same with every text in it broken up, the names of fields included."""
@@ -111,9 +113,9 @@ class ChatTemplate:
         parts: list[Segment] = []
         start = 0
         for match in self._control.finditer(text):
-            parts += (Segment(text[start : match.start()].replace(mark, "")), Segment(match[0], special=True))
+            parts += (Segment(_whole(text[start : match.start()], mark)), Segment(match[0], special=True))
             start = match.end()
-        parts.append(Segment(text[start:].replace(mark, "")))
+        parts.append(Segment(_whole(text[start:], mark)))
         return tuple(part for part in parts if part.text)
 
 
@@ -121,9 +123,24 @@ def _has_calls(messages: Sequence[Message]) -> bool:
     return any(message.tool_calls or message.call_id is not None for message in messages)
 
 
-def _tojson(value: Any, indent: int | None = None) -> str:
-    """Jinja's own escapes for HTML, which models were not trained on."""
-    return json.dumps(value, ensure_ascii=False, indent=indent)
+def _whole(text: str, mark: str) -> str:
+    return text.replace(mark, "").replace(_escaped(mark), "")
+
+
+def _escaped(mark: str) -> str:
+    """As JSON in ASCII spells it, which some templates ask for."""
+    return f"\\u{ord(mark):04x}"
+
+
+def _tojson(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """With the options that transformers gives it. Jinja's own escapes for HTML, which models were not trained on."""
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
 def _refuse(message: str) -> None:
