@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Generator
-from typing import Any
+from collections.abc import Coroutine, Generator
+from typing import Any, TypeVar
 
 from cattrs import Converter
 from lsprotocol import types
-from pygls.exceptions import JsonRpcException
+from pygls.exceptions import JsonRpcException, JsonRpcRequestCancelled
 from pygls.protocol import (
     JsonRPCNotification,
     JsonRPCRequestMessage,
@@ -16,6 +17,8 @@ from pygls.protocol import (
     default_converter,
     lsp_method,
 )
+
+T = TypeVar("T")
 
 _OWN_DOCUMENTS = (
     types.TEXT_DOCUMENT_DID_OPEN,
@@ -74,6 +77,21 @@ class Protocol(LanguageServerProtocol):
     def lsp_exit(self, *_: object) -> Generator[Any, Any, None]:
         self.ended.set()
         yield from ()
+
+    async def run_cancellably(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do a command's work. pygls ends a cancelled command's request alone, and lets the work go on; and it gives no
+        answer at all where the work is cancelled otherwise: by its progress.
+        """
+        task = asyncio.ensure_future(work)
+        request = None if self.msg_id is None else self._request_futures.get(self.msg_id)
+        if request is not None:
+            request.add_done_callback(lambda done: task.cancel() if done.cancelled() else None)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if request is None or request.cancelled():
+                raise
+            raise JsonRpcRequestCancelled("It was cancelled.") from None
 
     def structure_message(self, data: dict[str, Any]) -> Any:
         """As pygls, but a request that cannot be read gets an error for an answer, rather than none."""

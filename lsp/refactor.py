@@ -80,7 +80,7 @@ def add_refactoring(server: Server, ask_worker: Ask = ask) -> None:
         wished = given.get("wish") or given.get("call")
         if document is None or not _may_serve(server, document) or not wished:
             raise JsonRpcException(f"{COMMAND} needs the uri of an open document of a trusted workspace, and a wish.")
-        return await _granted(server, document, given, ask_worker)
+        return await server.protocol.run_cancellably(_granted(server, document, given, ask_worker))
 
 
 async def _granted(server: Server, document: Document, given: Mapping[str, Any], ask_worker: Ask) -> dict[str, Any]:

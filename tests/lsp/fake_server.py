@@ -27,6 +27,10 @@ from model.errors import EngineUnavailableError
 WATCHED_MODULES = ("torch", "httpx", "numpy", "transformers", "tokenizers", "uvicorn", "psutil", "filelock")
 
 
+waiting: list[str] = []
+"""What became of the wish `wait`."""
+
+
 def script(request: CompletionRequest) -> list[str]:
     line = request.text[: request.offset].rpartition("\n")[2]
     if "many" in line:
@@ -76,7 +80,11 @@ async def grant(request: Request) -> Reply:
         symbol, new_name = rename.groups()
         return await ask({**request, "call": {"name": "rename", "symbol": symbol, "new_name": new_name}})
     if request["wish"] == "wait":
-        await asyncio.Event().wait()
+        waiting.append("begun")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            waiting.append("ended")
     reason = f"{request['wish']}? Nothing is known of it for {request.get('lines', 'the file')}."
     return {"report": {"status": "declined", "reason": reason}, "changes": []}
 
@@ -108,6 +116,7 @@ def make_server() -> Server:
             "paths": [request.path for request in completer.requests],
             "open": len(server.host.documents),
             "files": completer.files,
+            "waiting": waiting,
         }
 
     return server

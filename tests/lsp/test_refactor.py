@@ -152,3 +152,57 @@ async def test_files_do_not_come_or_go_without_versioned_changes(workspace: Work
     with pytest.raises(JsonRpcException, match="come or go"):
         await workspace.command(call={"name": "move", "source": "area", "to_path": "b.py"})
     assert workspace.applied == []
+
+
+class Cancelling:
+    """A wish that waits for ever, and an editor that has had enough."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace, self.editor = workspace, workspace.editor
+
+    async def begin(self) -> asyncio.Future[Any]:
+        """The request, when the work has begun and progress is shown."""
+        params = types.ExecuteCommandParams(
+            command="tersely.refactor", arguments=[{"uri": self.workspace.uri, "wish": "wait"}]
+        )
+        sent = self.editor.client.protocol.send_request(types.WORKSPACE_EXECUTE_COMMAND, params, msg_id="wish")
+        await self.until_waiting("begun")
+        return asyncio.wrap_future(sent)
+
+    async def until_waiting(self, *states: str) -> None:
+        async with asyncio.timeout(20):
+            while tuple((await self.editor.state()).waiting) != states:  # noqa: ASYNC110 - in another process
+                await asyncio.sleep(0.01)
+
+    @property
+    def token(self) -> types.ProgressToken:
+        """Of the progress that is shown for the wish."""
+        [token] = [one for one in self.editor.client.progress_reports if str(one).startswith("tersely-refactor-")]
+        return token
+
+    @property
+    def shown(self) -> list[str]:
+        """The kinds of progress that were told."""
+        return [str(one.kind) for one in self.editor.client.progress_reports[self.token]]
+
+
+@pytest.mark.parametrize("way", ["request", "progress"])
+async def test_a_running_wish_can_be_cancelled(workspace: Workspace, way: str) -> None:
+    await workspace.start(able())
+    await workspace.editor.until_ready()
+    cancelling = Cancelling(workspace)
+    request = await cancelling.begin()
+    if way == "request":
+        workspace.editor.client.cancel_request(types.CancelParams(id="wish"))
+    else:
+        workspace.editor.client.window_work_done_progress_cancel(
+            types.WorkDoneProgressCancelParams(token=cancelling.token)
+        )
+    with pytest.raises(JsonRpcException) as caught:
+        await asyncio.wait_for(request, 20)
+    assert caught.value.code == -32800
+    await cancelling.until_waiting("begun", "ended")
+    await workspace.editor.until(lambda: cancelling.shown == ["begin", "end"])
+    assert workspace.applied == []
+    report = await workspace.command(call={"name": "edit", "path": "a.py", "old": "w * h", "new": "h * w"})
+    assert report["applied"] is True, "the server goes on"
