@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 from typing import Self
@@ -33,7 +34,7 @@ from model.runners import make_runner
 from model.sampler import Choice
 from model.scheduler import Scheduler
 from model.sequence import Sequence
-from model.threads import free_cores
+from model.threads import ThreadPace, asked_threads, free_cores, own_cores
 from model.tokenizer import Tokenizer
 from model.tool_formats import ToolFormat
 from model.tool_formats import detect as detect_tools
@@ -67,8 +68,10 @@ class LocalEngine:
         drafts: bool = True,
         template: Callable[[], ChatTemplate] | None = None,
         lost: Callable[[EngineError], None] | None = None,
+        pace: ThreadPace | None = None,
     ) -> None:
-        """`template` reads the chat template when it is first wanted; `lost` is as `load` has it."""
+        """`template` reads the chat template when it is first wanted; `lost` is as `load` has it; `pace` None: always
+        as many threads."""
         family = fim_family or detect(tokenizer.vocabulary)
         trained = served.config.context_tokens
         self._runner, context, running = make_runner(
@@ -94,6 +97,7 @@ class LocalEngine:
         self._constraints = Constraints(tokenizer, self._end_ids)
         self._scheduler = Scheduler(running=running, queue=queue)
         self._threads = threads
+        self._pace = pace
         self._wake = threading.Condition()
         self._closing = False
         self._followers = served.followers if isinstance(served, LoadedOnDevice) else None
@@ -124,15 +128,16 @@ class LocalEngine:
         from a thread of its own.
 
         `dtype`: auto, float32, bfloat16. `quantize`: see `model.packer`; on a GPU, `model.on_device`. `device`: auto,
-        cpu, cuda, cuda:N. `threads` None: the free cores. `progress` gets the fraction done, 0 … 1, and may raise to
-        stop. With `processes`, each of so many holds and computes a part of the model, on a GPU of its own where there
-        are GPUs; `lost` is told, on a thread, when one dies, and nothing is computed any more. Raises `ModelError`,
-        `EngineUnavailableError` where a process cannot start, and `UsageError` for unknown names, and for a number of
-        processes that the model or the machine does not have room for.
+        cpu, cuda, cuda:N. `threads` None: the free cores, counted again when steps slow down. `progress` gets the
+        fraction done, 0 … 1, and may raise to stop. With `processes`, each of so many holds and computes a part of the
+        model, on a GPU of its own where there are GPUs; `lost` is told, on a thread, when one dies, and nothing is
+        computed any more. Raises `ModelError`, `EngineUnavailableError` where a process cannot start, and `UsageError`
+        for unknown names, and for a number of processes that the model or the machine does not have room for.
         """
         devices = pick_devices(device, processes)
         on_cpu = devices[0].type == "cpu"
         count = threads or max(1, free_cores() // (processes if on_cpu else 1))
+        follows = on_cpu and processes == 1 and threads is None and asked_threads() is None
         torch.set_num_threads(count)
         merge, family = (None, None) if adapter is None else read_adapter(adapter, base=path)
         asked = pick_quantize(quantize)
@@ -170,6 +175,7 @@ class LocalEngine:
             context_tokens=context_tokens,
             template=lambda: read_chat_template(path, control_tokens=tokenizer.control_names),
             lost=lost,
+            pace=ThreadPace(count, cores=own_cores()) if follows else None,
         )
 
     @property
@@ -314,7 +320,16 @@ class LocalEngine:
         picked = turns[:1]  # whose fault it is while nothing is picked
         try:
             picked = self._runner.pick(turns)
-            for sequence, outcome in zip(picked, self._runner.step(picked), strict=True):
+            began_s = time.perf_counter()
+            outcomes = self._runner.step(picked)
+            if (
+                self._pace is not None
+                and picked[0].generated
+                and self._pace.record((time.perf_counter() - began_s) * 1e3)
+            ):
+                torch.set_num_threads(self._pace.threads)
+                logger.info("computing with %d threads from here on", self._pace.threads)
+            for sequence, outcome in zip(picked, outcomes, strict=True):
                 self._postprocess(sequence, outcome)
         except RequestError as error:
             self._fail(picked, error)

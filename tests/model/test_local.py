@@ -26,6 +26,7 @@ from model.errors import CheckpointError, EngineBusyError, EngineUnavailableErro
 from model.load import load_served
 from model.local import LocalEngine
 from model.packer import Quantize
+from model.threads import ThreadPace
 from model.tokenizer import read_tokenizer
 from tests.model.tiny import CONTEXT, write_tiny
 
@@ -39,11 +40,14 @@ def start(
     queue: int = 64,
     cache_bytes: int | None = None,
     quantize: Quantize = Quantize.NONE,
+    pace: ThreadPace | None = None,
 ) -> LocalEngine:
     with GgufFile(path) as file:
         served = load_served(file, dtype=torch.float32, quantize=quantize)
         tokenizer = read_tokenizer(file)
-    return LocalEngine(served, tokenizer, name="tiny", chunk_tokens=chunk_tokens, queue=queue, cache_bytes=cache_bytes)
+    return LocalEngine(
+        served, tokenizer, name="tiny", chunk_tokens=chunk_tokens, queue=queue, cache_bytes=cache_bytes, pace=pace
+    )
 
 
 @pytest.fixture
@@ -178,6 +182,30 @@ async def test_cancelling_takes_effect_between_prefill_chunks(tiny_path: Path) -
     await collect(engine, ask("x", max_tokens=1))
     assert engine.steps <= steps + 1 + 1
     await engine.aclose()
+
+
+async def test_a_core_that_others_take_costs_the_engine_a_thread(
+    tiny_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", chosen.append)
+
+    class Slowed(ThreadPace):
+        """As if steps took ever longer from the fourth on."""
+
+        seen = 0
+
+        def record(self, spent_ms: float) -> bool:
+            self.seen += 1
+            return super().record(1.0 if self.seen < 4 else 10.0)
+
+    engine = start(tiny_path, pace=Slowed(2, cores=2, taken=lambda: 1.0))
+    whole, _ = await collect(engine, ask(max_tokens=40))
+    await engine.aclose()
+    assert chosen == [1, 1]  # at the start, as the constructor was told, and once when steps were slow
+    plain = start(tiny_path)
+    assert (await collect(plain, ask(max_tokens=40)))[0] == whole
+    await plain.aclose()
 
 
 async def test_logprobs_equal_rescoring_with_the_full_softmax(engine: LocalEngine, tiny_path: Path) -> None:
