@@ -8,10 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from model.checkpoint.checkpoint import Checkpoint
+from model.checkpoint.upcycled import UpcycledCheckpoint
 from model.errors import AdapterError, UsageError
 from model.packer import Quantize
 from model.train.adapter import Adapter, load_adapter
 from model.train.projection import pick_rounding
+from model.train.upcycle import MixtureFile, is_mixture, load_mixture
 
 
 class AdapterMerge:
@@ -68,14 +71,57 @@ class AdapterMerge:
             raise _misfit(min(self._left))
 
 
+class MixtureMerge(AdapterMerge):
+    """An adapter, and the experts that were trained on top of it, which make a dense checkpoint a mixture (`over`).
+
+    They were trained beside weights that were not rounded, so the adapter's rounding does not hold.
+    """
+
+    def __init__(self, adapter: Adapter, mixture: MixtureFile, *, base_sha256: str, base: Path) -> None:
+        super().__init__(adapter, base_sha256=base_sha256, base=base)
+        self._rounding = None
+        self._mixture = mixture
+
+    def serve_as(self, asked: Quantize) -> Quantize:
+        """What was asked for."""
+        return asked
+
+    def over(self, dense: Checkpoint) -> Checkpoint:
+        """The mixture that the checkpoint of the base becomes."""
+        return UpcycledCheckpoint(dense, self._mixture, transform=self)
+
+
 def read_adapter(path: Path, *, base: Path) -> tuple[AdapterMerge, str]:
-    """An adapter, checked to be for this base, and the FIM family it taught. Raises `AdapterError`, `UsageError`."""
+    """An adapter or a mixture, checked to be for this base, and the FIM family it taught.
+
+    A mixture needs the adapter that it was made of: one that ships, or a file beside it. Raises `AdapterError`,
+    `UsageError`.
+    """
     if base.is_dir():
         raise UsageError("An adapter goes with a GGUF base.", hint="Leave the adapter out for this model.")
-    adapter = load_adapter(path)
-    with base.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return AdapterMerge(adapter, base_sha256=digest, base=base), adapter.info.family
+    digest = _sha256(base)
+    if not is_mixture(path):
+        adapter = load_adapter(path)
+        return AdapterMerge(adapter, base_sha256=digest, base=base), adapter.info.family
+    mixture = load_mixture(path)
+    adapter = load_adapter(_adapter_of(mixture, beside=path))
+    return MixtureMerge(adapter, mixture, base_sha256=digest, base=base), adapter.info.family
+
+
+def _adapter_of(mixture: MixtureFile, *, beside: Path) -> Path:
+    shipped = sorted((Path(__file__).parent / "adapters").glob("*.safetensors"))
+    for path in (*sorted(beside.parent.glob("*.safetensors")), *shipped):
+        if _sha256(path) == mixture.adapter_sha256:
+            return path
+    raise AdapterError(
+        f"{beside.name} was made of an adapter that is not here (SHA-256 {mixture.adapter_sha256[:12]}…).",
+        hint=f"Put that adapter into {beside.parent}.",
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _misfit(projection: str) -> AdapterError:

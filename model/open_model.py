@@ -21,6 +21,7 @@ from model.config import ModelConfig
 from model.device import free_bytes
 from model.errors import ModelTooLargeError, UsageError
 from model.load import WeightTransform, load_served, pack
+from model.merge import MixtureMerge
 from model.on_device import LoadedOnDevice, check_format, fill_on_device, plan_slots, weigh
 from model.packer import Packer, Quantize
 from model.paged.decoder import is_paged
@@ -69,8 +70,10 @@ def open_model(
     if path.is_dir():
         return _open_folder(path, dtype=dtype, quantize=quantize, progress=progress, room_bytes=room_bytes)
     with GgufFile(path) as file:
-        if not is_packable(file):
-            checkpoint = GgufCheckpoint(file)
+        if isinstance(transform, MixtureMerge) or not is_packable(file):
+            checkpoint: Checkpoint = GgufCheckpoint(file)
+            if isinstance(transform, MixtureMerge):
+                checkpoint = transform.over(checkpoint)
             _require_room(path, checkpoint.footprint_bytes(quantize=quantize, dtype=dtype), room_bytes)
             return _load(checkpoint, dtype=dtype, quantize=quantize, progress=progress), read_gguf_tokenizer(file)
         parameters = sum(prod(tensor.shape) for tensor in file.tensors.values())
@@ -95,6 +98,8 @@ def open_on_device(
     with _opened(path) as (checkpoint, read_tokenizer):
         checkpoint.check()
         tokenizer = read_tokenizer()
+        if isinstance(transform, MixtureMerge):
+            checkpoint, transform = transform.over(checkpoint), None
         config = checkpoint.config
         if not is_paged(config):
             raise UsageError(

@@ -6,6 +6,7 @@ The command line itself is the launcher's; `train` is what it calls, with plain 
 from __future__ import annotations
 
 import hashlib
+import shutil
 import zlib
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -155,6 +156,9 @@ def _export(options: TrainOptions, base: Path) -> None:
     if options.mixture is not None and options.start is not None:
         mixture = export_mixture(last, base=base, adapter=options.start, config=options.mixture)
         mixture.save(options.out / "mixture.safetensors")
+        beside = options.out / "adapter.safetensors"  # serving needs both
+        if options.start.resolve() != beside.resolve():
+            shutil.copyfile(options.start, beside)
     elif options.loop.rank is not None:
         export(last, base=base, family=_family(options)).save(options.out / "adapter.safetensors")
 

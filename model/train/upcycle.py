@@ -2,13 +2,14 @@
 
 The feed-forward block of every second layer is copied into experts, which from then on learn low-rank updates; a new
 router chooses between them; all else stays as it was. The file holds routers and updates, and belongs to a base and an
-adapter of it. It knows no serving: `materialize` gives the reference decoder.
+adapter of it. It knows no serving: `mixed_table` and `mixed_weights` are what a decoder is filled with.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from model.config import RouterConfig
+from model.config import ModelConfig, RouterConfig
 from model.decoder import Decoder, Layer
 from model.errors import AdapterError
-from model.layers.mixture import Mixture
 from model.train.experts import PROJECTIONS, ExpertMlp
 from model.train.packed import PackedDecoder
 from model.train.projection import LowRankProjection
@@ -92,6 +92,15 @@ class MixtureFile:
         partial.replace(path)
 
 
+def is_mixture(path: Path) -> bool:
+    """Whether a file says that it is one; what cannot be read is for its reader to refuse."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("format") == FORMAT
+    except (OSError, SafetensorError):
+        return False
+
+
 def load_mixture(path: Path) -> MixtureFile:
     """Read what `save` wrote. Raises `AdapterError` for a file that is missing, damaged or of another kind."""
     try:
@@ -115,27 +124,37 @@ def export_mixture(checkpoint: Path, *, base: Path, adapter: Path, config: Upcyc
     return MixtureFile(digests[0], digests[1], config, tensors)
 
 
+def mixed_table(dense: ModelConfig, config: UpcycleConfig) -> ModelConfig:
+    """The table of a mixture, from the dense model's."""
+    layers = tuple(
+        replace(layer, mlp=replace(layer.mlp, router=config.router)) if config.upcycled(number) else layer
+        for number, layer in enumerate(dense.layers)
+    )
+    return replace(dense, layers=layers)
+
+
 @torch.no_grad()
+def mixed_weights(dense: Iterable[tuple[str, Tensor]], mixture: MixtureFile) -> Iterator[tuple[str, Tensor]]:
+    """The reference decoder's weights of a mixture, in float32, from those of the dense model with the adapter merged,
+    one at a time: a router comes before its experts, and these as stacks [X, rows, columns]."""
+    for name, weight in dense:
+        block, _, projection = name.removesuffix(".weight").rpartition(".")
+        router = mixture.tensors.get(f"{block}.router.weight")
+        if projection in PROJECTIONS and router is not None:
+            if projection == PROJECTIONS[0]:
+                yield f"{block}.router.weight", router.float()
+            experts = range(mixture.config.experts)
+            deltas = (_delta(mixture, f"{block}.experts.{expert}.{projection}") for expert in experts)
+            yield f"{block}.{projection}", torch.stack([weight.float() + delta for delta in deltas])
+        else:
+            yield name, weight
+
+
 def materialize(dense: Decoder, mixture: MixtureFile) -> Decoder:
     """The reference decoder of a mixture, from the dense one with the adapter merged (which is left as it is)."""
-    config, old = mixture.config, dense.config
-    table = tuple(
-        replace(layer, mlp=replace(layer.mlp, router=config.router)) if config.upcycled(number) else layer
-        for number, layer in enumerate(old.layers)
-    )
     with torch.device("meta"):
-        decoder = Decoder(replace(old, layers=table))
-    weights = dict(dense.state_dict())
-    for number, layer in enumerate(decoder.layers):
-        if isinstance(layer, Layer) and isinstance(layer.mlp, Mixture):
-            block = f"layers.{number}.mlp"
-            weights[f"{block}.router.weight"] = mixture.tensors[f"{block}.router.weight"].float()
-            for name in PROJECTIONS:
-                one = weights.pop(f"{block}.{name}.weight")
-                weights[f"{block}.{name}"] = torch.stack(
-                    [one + _delta(mixture, f"{block}.experts.{expert}.{name}") for expert in range(config.experts)]
-                )
-    decoder.load_state_dict(weights, assign=True)
+        decoder = Decoder(mixed_table(dense.config, mixture.config))
+    decoder.load_state_dict(dict(mixed_weights(dense.state_dict().items(), mixture)), assign=True)
     return decoder.eval()
 
 

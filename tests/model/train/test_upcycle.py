@@ -11,11 +11,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from model.api import GenerateRequest, SamplingParams
 from model.checkpoint.gguf import GgufFile
 from model.checkpoint.llama import load_decoder
 from model.decoder import Decoder
 from model.errors import AdapterError, UsageError
 from model.layers.mixture import Mixture
+from model.local import LocalEngine
 from model.train.adapter import load_adapter, merge
 from model.train.cli import TrainOptions, train
 from model.train.experts import PROJECTIONS, ExpertMlp
@@ -141,10 +143,47 @@ def test_a_run_upcycles_resumes_and_leaves_a_small_file(base: Path, repository: 
     ids = torch.tensor([[2, 40, 41, 3, 50]])
     with torch.no_grad():
         assert not torch.allclose(materialize(whole, mixture)(ids), whole(ids), atol=1e-4)
+    assert (tmp_path / "mixed" / "adapter.safetensors").read_bytes() == adapter.read_bytes()
     with pytest.raises(UsageError, match="trains other weights"):
         train(replace(run, mixture=replace(config, experts=3)))
     with pytest.raises(UsageError, match="made of a trained model"):
         train(replace(run, start=None))
+
+
+async def test_the_engine_serves_the_mixture_that_was_trained(base: Path, repository: Path, tmp_path: Path) -> None:  # noqa: F811
+    loop = LoopConfig(rank=2, learning_rate=1e-2, batch_tokens=800, micro_tokens=800, warmup_steps=1, rounding="int4")
+    dense = TrainOptions(
+        out=tmp_path / "dense", repository=repository, model=str(base), loop=loop, limits=Limits(steps=2)
+    )
+    train(dense)
+    start = tmp_path / "dense" / "adapter.safetensors"
+    train(replace(dense, out=tmp_path / "mixed", start=start, mixture=UpcycleConfig(rank=2)))
+    path = tmp_path / "mixed" / "mixture.safetensors"
+    mixture = load_mixture(path)
+    # Experts that part enough to be told from the dense block, and routers that leave no near ties.
+    louder = {"b": 30, "weight": 50}
+    for name, one in mixture.tensors.items():
+        mixture.tensors[name] = one * louder.get(name.rpartition(".")[2], 1)
+    mixture.save(path)
+    with GgufFile(base) as file:
+        whole = load_decoder(file)
+    merge(whole, load_adapter(start), base_sha256=mixture.base_sha256)  # not rounded, as in training
+    ids = (2, 40, 41, 3, 50)
+    with torch.no_grad():
+        mixed, plain = (
+            torch.log_softmax(one.head(one(torch.tensor([ids]))[0, -1]), -1)
+            for one in (materialize(whole, mixture), whole)
+        )
+    assert float((mixed - plain).abs().max()) > 0.05
+    engine = LocalEngine.load(base, adapter=path, dtype="float32", quantize="none", threads=1)
+    request = GenerateRequest(prompt=ids, sampling=SamplingParams(max_tokens=1, logprobs=0))
+    (first, *_) = [one async for chunk in engine.generate(request) for one in chunk.logprobs]
+    await engine.aclose()
+    assert first.token_id == int(mixed.argmax())
+    assert first.logprob == pytest.approx(float(mixed.max()), abs=5e-4)
+    (tmp_path / "mixed" / "adapter.safetensors").unlink()
+    with pytest.raises(AdapterError, match="made of an adapter that is not here"):
+        LocalEngine.load(base, adapter=path)
 
 
 def test_the_embedded_models_mixture_fits_in_25_megabytes() -> None:
