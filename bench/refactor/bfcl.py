@@ -1,6 +1,6 @@
 """BFCL (Berkeley Function-Calling Leaderboard) through our HTTP API, with decoding held to the tools' schemas.
 
-    python -m bench.refactor.bfcl [--url URL] [--tasks N]
+    python -m bench.refactor.bfcl [--url URL] [--tasks N]    # N of each kind: a sample, always the same
 
 Simple, multiple and parallel ask for calls (`tool_choice: required`), irrelevance for none (`auto`). Answers are
 judged by BFCL's rules for Python ("AST" evaluation): each parameter's value is one of those allowed, texts are compared
@@ -28,6 +28,7 @@ from typing import Any
 
 import httpx
 
+from bench.quality.measure import rate
 from bench.results import machine, save
 
 REQUIREMENT = "bfcl-eval==2026.3.23"
@@ -60,13 +61,18 @@ def read_tasks(wheel: Path, *, each: int) -> list[Task]:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         for kind, file in KINDS.items():
-            rows = _rows(archive, f"bfcl_eval/data/BFCL_v4_{file}.json")
+            rows = rows_of(archive, file)
             answers = f"bfcl_eval/data/possible_answer/BFCL_v4_{file}.json"
             truths = {row["id"]: row["ground_truth"] for row in _rows(archive, answers)} if answers in names else {}
             for row in rows[:: max(1, len(rows) // each)][:each]:
                 tools = [_tool(function) for function in row["function"]]
                 tasks.append(Task(kind, row["question"][0], tools, truths.get(row["id"], [])))
     return tasks
+
+
+def rows_of(archive: zipfile.ZipFile, file: str) -> list[dict[str, Any]]:
+    """All questions of a file."""
+    return _rows(archive, f"bfcl_eval/data/BFCL_v4_{file}.json")
 
 
 def _rows(archive: zipfile.ZipFile, name: str) -> list[dict[str, Any]]:
@@ -200,6 +206,7 @@ async def measure(url: str | None, tasks: Sequence[Task]) -> dict[str, Any]:
             figures[kind] = {
                 "tasks": len(mine),
                 "right": right,
+                "share": rate([one < right for one in range(len(mine))]),
                 "invalid": invalid,
                 "cut_off": cut,
                 "seconds_each": round((time.perf_counter() - began) / max(1, len(mine)), 2),
@@ -210,19 +217,47 @@ async def measure(url: str | None, tasks: Sequence[Task]) -> dict[str, Any]:
     return figures
 
 
+def draw(figures: dict[str, Any], path: Path) -> None:
+    """The share that is right of every kind."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 2.5), layout="constrained")
+    shares = [figures[kind]["share"] for kind in KINDS]
+    errors = [[one["share"] - one["low"] for one in shares], [one["high"] - one["share"] for one in shares]]
+    axes.barh(range(len(KINDS)), [one["share"] for one in shares], xerr=errors)
+    axes.set_yticks(range(len(KINDS)), list(KINDS))
+    axes.invert_yaxis()
+    axes.set(xlabel="share of tasks that are right, with 95 % interval", xlim=(0, 1))
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
 def main() -> None:
     """Fetch, ask, judge, report."""
     parser = argparse.ArgumentParser(prog="python -m bench.refactor.bfcl")
     parser.add_argument("--url", help="a server to ask; none: the embedded model in this process")
-    parser.add_argument("--tasks", type=int, default=5, help="tasks of each kind")
+    parser.add_argument("--tasks", type=int, default=60, help="tasks of each kind")
     options = parser.parse_args()
     before = machine()
     with tempfile.TemporaryDirectory() as folder:
-        tasks = read_tasks(fetch(Path(folder)), each=options.tasks)
+        wheel = fetch(Path(folder))
+        tasks = read_tasks(wheel, each=options.tasks)
+        with zipfile.ZipFile(wheel) as archive:
+            whole = {kind: len(rows_of(archive, file)) for kind, file in KINDS.items()}
     figures = asyncio.run(measure(options.url, tasks))
-    print(
-        save("bfcl", {"machine": before, "data": REQUIREMENT, "model": options.url or "smollm2-135m-base", **figures})
-    )
+    told = {
+        "machine": before,
+        "data": REQUIREMENT,
+        "model": options.url or "smollm2-135m-base",
+        "sample": f"{options.tasks} of each kind at most, evenly spaced over its file",
+        "whole": whole,
+    }
+    written = save("bfcl", told | figures)
+    draw(figures, written.with_suffix(".png"))
+    print(written)
 
 
 if __name__ == "__main__":
