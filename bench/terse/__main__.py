@@ -3,29 +3,35 @@
 At cursors in packages that the model never saw, tersely's whole completer suggests, with the package indexed as its
 workspace; then the same prompts are continued to the next newline, and to the next blank line, as a plain client does.
 
-    python -m bench.terse [--count 520] [--rows FILE]
+    python -m bench.terse [--count 520] [--rows FILE] [--llama-server PROGRAM]
 
-`--rows` keeps the raw answers, so that a run that was cut short goes on.
+`--llama-server` asks llama.cpp too, on the same weights (see `bench.terse.infill`): a `llama-server`, or an interpreter
+with xllamacpp. `--rows` keeps the raw answers, so that a run that was cut short goes on.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import inspect
 import json
 import tempfile
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 from bench import results
 from bench.quality.positions import Position, held_out_positions
-from bench.terse import vetoes
-from bench.terse.ask import Answers, ask_all
+from bench.terse import infill, vetoes
+from bench.terse.ask import Answers, Peer, ask_all
 from bench.terse.figures import figures
+from bench.terse.merged import write_merged
 from bench.terse.plot import draw
+from model.checkpoint.gguf import GgufFile
 from model.hub import DEFAULT_MODEL, pull
 from model.local import LocalEngine
 from model.paths import cache_dir
+from model.tokenizer import read_tokenizer
 from model.train import corpus
 from model.train.start import shipped_adapter
 
@@ -46,13 +52,27 @@ def unpacked(folder: Path, into: Path) -> dict[str, Path]:
     return roots
 
 
-async def _ask(positions: list[Position], roots: dict[str, Path], answers: Answers, adapter: Path) -> None:
-    engine = await asyncio.to_thread(LocalEngine.load, pull(DEFAULT_MODEL), adapter=adapter, threads=1)
-    try:
-        async for rows in ask_all(engine, positions, roots, first=answers.next):
+async def _ask(
+    positions: list[Position], roots: dict[str, Path], answers: Answers, adapter: Path, program: str | None
+) -> None:
+    """Ask what is not answered yet."""
+    base = pull(DEFAULT_MODEL)
+    async with AsyncExitStack() as stack:
+        peer, about = None, None
+        if program is not None:
+            merged = cache_dir() / "bench" / f"{results.sha256(adapter)[:16]}.gguf"
+            if not merged.exists():
+                await asyncio.to_thread(write_merged, base, adapter, merged)
+            server = await stack.enter_async_context(infill.LlamaServer(program, merged))
+            about = {"program": Path(program).name, **await server.about(), "how": inspect.getdoc(infill)}
+        answers.begin(about)
+        engine = await asyncio.to_thread(LocalEngine.load, base, adapter=adapter, threads=1)
+        stack.push_async_callback(engine.aclose)
+        if program is not None:
+            with GgufFile(base) as file:
+                peer = Peer(server, read_tokenizer(file), (await engine.info()).fim_family)
+        async for rows in ask_all(engine, positions, roots, first=answers.next, peer=peer):
             answers.add(rows)
-    finally:
-        await engine.aclose()
 
 
 def main() -> None:
@@ -61,7 +81,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=520)
     parser.add_argument("--rows", type=Path, help="keep raw answers here, and go on from those that are there")
     parser.add_argument("--adapter", type=Path, help="by default the embedded model's own")
+    parser.add_argument("--llama-server", metavar="PROGRAM", help="a llama-server, or a python with xllamacpp")
     parser.add_argument("--figures-only", action="store_true", help="ask nothing: count what --rows has")
+    parser.add_argument("--dry", action="store_true", help="print the figures, and save nothing")
     parser.add_argument("--no-vetoes", action="store_true", help="leave the search for false vetoes out")
     arguments = parser.parse_args()
     folder = cache_dir() / "held-out-packages" / "held-out"
@@ -73,17 +95,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="tersely-bench-") as scratch:
         answers = Answers(arguments.rows or Path(scratch) / "rows.jsonl", adapter_sha256=digest)
         if not arguments.figures_only:
-            asyncio.run(_ask(positions, roots, answers, adapter))
+            asyncio.run(_ask(positions, roots, answers, adapter, arguments.llama_server))
     found: dict[str, Any] = {
         "seed": SEED,
         "adapter_sha256": digest,
+        "llama.cpp": answers.peer,
         **figures(positions[: answers.next], answers.rows),
     }
     if not arguments.no_vetoes:
         python = sorted(root for root in roots.values() if any(root.rglob("*.py")))
         found["vetoes"] = vetoes.run(python)
-    written = results.save("terse", found)
-    draw(found, written.with_suffix(".png"))
+    if not arguments.dry:
+        written = results.save("terse", found)
+        draw(found, written.with_suffix(".png"))
     print(json.dumps(found, indent=1))
 
 

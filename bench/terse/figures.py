@@ -6,6 +6,7 @@ import ast
 import statistics
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -14,7 +15,7 @@ from tree_sitter import Parser
 from bench.quality import measure as quality
 from bench.quality.calibrate import expected_error
 from bench.quality.positions import Position
-from bench.terse.ask import BLANK_LINE, NEWLINE, TERSELY, Row
+from bench.terse.ask import TERSELY, Row
 from completion import confidence
 from completion.api import Level
 from completion.context.grammars import grammar
@@ -26,8 +27,10 @@ _BINS = 10
 
 def figures(positions: Sequence[Position], rows: Sequence[Row]) -> dict[str, Any]:
     """All figures, by contender; of tersely also by level, and how well its confidence is calibrated."""
-    by_name = {name: [row for row in rows if row.contender == name] for name in (TERSELY, NEWLINE, BLANK_LINE)}
-    ours = by_name[TERSELY]
+    by_name: dict[str, list[Row]] = {}
+    for row in rows:
+        by_name.setdefault(row.contender, []).append(row)
+    ours = by_name.pop(TERSELY)
     levels = confidence.shipped().thresholds
     balanced = [row if sure(row) >= levels[Level.BALANCED] else _silent(row) for row in ours]
     return {
@@ -36,15 +39,14 @@ def figures(positions: Sequence[Position], rows: Sequence[Row]) -> dict[str, Any
         "contenders": {
             TERSELY: measure(positions, balanced),
             "tersely, whatever it is sure of": measure(positions, ours),
-            NEWLINE: measure(positions, by_name[NEWLINE]),
-            BLANK_LINE: measure(positions, by_name[BLANK_LINE]),
+            **{name: measure(positions, theirs) for name, theirs in by_name.items()},
         },
         "shown_by_level": {level.value: _shown(positions, ours, least) for level, least in levels.items()},
         "shown_but_wrong_at_equal_exact_match": {
-            name: _at_equal_exact_match(positions, ours, by_name[name]) for name in (NEWLINE, BLANK_LINE)
+            name: _at_equal_exact_match(positions, ours, theirs) for name, theirs in by_name.items()
         },
         "calibration": _calibration(positions, ours),
-        "vetoes_struck": _struck(positions, ours),
+        "veto_on_and_off": _veto_on_and_off(positions, ours),
     }
 
 
@@ -53,13 +55,13 @@ def measure(positions: Sequence[Position], rows: Sequence[Row]) -> dict[str, Any
     shown = [(positions[row.position], row) for row in rows if row.text.strip()]
     begun = [(one, row) for one, row in shown if one.reference.strip() and _begins_right(one, row.text)]
     filled = [row for row in rows if positions[row.position].reference.strip()]
-    exact = [row for one, row in shown if row.text.rstrip() == one.reference.rstrip()]
+    exact = [row for one, row in shown if _exact(one, row.text)]
     needed = sum(row.needed_tokens for row in filled)
     return {
         "shown_of_all": rate([bool(row.text.strip()) for row in rows]),
         "right_of_all": rate([positions[row.position].right(row.text) for row in rows]),
         "wrong_of_all": rate([bool(row.text.strip()) and not positions[row.position].right(row.text) for row in rows]),
-        "exact_of_all": rate([row.text.rstrip() == positions[row.position].reference.rstrip() for row in rows]),
+        "exact_of_all": rate([_exact(positions[row.position], row.text) for row in rows]),
         "right": rate([one.right(row.text) for one, row in shown]),
         "generated_over_needed": round(sum(row.generated_tokens for row in filled) / needed, 3),
         "generated_over_needed_median": round(
@@ -192,11 +194,27 @@ def _calibration(positions: Sequence[Position], rows: Sequence[Row]) -> dict[str
     }
 
 
-def _struck(positions: Sequence[Position], rows: Sequence[Row]) -> dict[str, Any]:
+def _veto_on_and_off(positions: Sequence[Position], rows: Sequence[Row]) -> dict[str, Any]:
+    """What is said with vetoes and without: where none struck, that is the same."""
     struck = [row for row in rows if row.vetoes]
+    free = [replace(row, text=row.without_veto or "") if row.vetoes else row for row in rows]
+    said = {"on": rows, "off": free}
     return {
-        "positions": len(struck),
-        "right": sum(positions[row.position].right(row.text) for row in struck),
-        "right_without_veto": sum(positions[row.position].right(row.without_veto or "") for row in struck),
+        "cursors": len(rows),
+        "struck": len(struck),
+        "exact": {
+            name: rate([_exact(positions[row.position], row.text) for row in each]) for name, each in said.items()
+        },
+        "right": {name: rate([positions[row.position].right(row.text) for row in each]) for name, each in said.items()},
+        "mended": sum(_gained(positions[one.position], one.text, one.without_veto or "") for one in struck),
+        "spoilt": sum(_gained(positions[one.position], one.without_veto or "", one.text) for one in struck),
         "reasons": [reason for row in struck for reason in row.vetoes][:40],
     }
+
+
+def _exact(position: Position, text: str) -> bool:
+    return text.rstrip() == position.reference.rstrip()
+
+
+def _gained(position: Position, text: str, other: str) -> bool:
+    return position.right(text) and not position.right(other)

@@ -24,10 +24,11 @@ def draw(found: dict[str, Any], path: Path) -> None:
     """Bars for each contender, and the reliability diagram."""
     figure, (bars, diagram) = plt.subplots(1, 2, figsize=(12, 5), layout="constrained")
     contenders = found["contenders"]
+    height = 0.8 / len(contenders)
     for number, (name, own) in enumerate(contenders.items()):
-        places = [place + 0.2 * number for place in range(len(_SHARES))]
-        bars.barh(places, [own[key]["share"] for key in _SHARES], height=0.18, label=name)
-    bars.set_yticks([place + 0.3 for place in range(len(_SHARES))], list(_SHARES.values()))
+        places = [place + height * number for place in range(len(_SHARES))]
+        bars.barh(places, [own[key]["share"] for key in _SHARES], height=0.9 * height, label=name)
+    bars.set_yticks([place + 0.4 - height / 2 for place in range(len(_SHARES))], list(_SHARES.values()))
     bars.invert_yaxis()
     bars.set(xlabel="share", title=f"{found['positions']} cursors in held-out packages")
     rows = found["calibration"]["bins"]

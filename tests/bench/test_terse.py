@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,11 +76,6 @@ def test_figures(tmp_path: Path) -> None:
         *(said(number, NEWLINE, text) for number, text in enumerate(("x = 2", "x = 4", "0"))),
         *(said(number, BLANK_LINE, text, 20) for number, text in enumerate(("x = 2\ny = 1", "x = 4", "0"))),
     ]
-    Answers(tmp_path / "rows.jsonl", adapter_sha256="a").add(rows)
-    kept = Answers(tmp_path / "rows.jsonl", adapter_sha256="a")
-    assert (kept.rows, kept.next) == (rows, 3)
-    with pytest.raises(UsageError):
-        Answers(tmp_path / "rows.jsonl", adapter_sha256="b")
     found = figures(positions, rows)
     ours, newline, blank = (found["contenders"][name] for name in (TERSELY, NEWLINE, BLANK_LINE))
     assert ours["right_of_all"]["share"] == pytest.approx(1 / 3, abs=1e-3)
@@ -90,6 +86,30 @@ def test_figures(tmp_path: Path) -> None:
     assert blank["repeats_suffix"]["share"] == pytest.approx(1 / 3, abs=1e-3)
     assert blank["too_long_of_begun_right"]["share"] == 1.0
     assert found["shown_but_wrong_at_equal_exact_match"][NEWLINE]["wrong_ours"] <= 1 / 3 + 1e-3
+
+
+def test_exact_match_with_the_veto_and_without() -> None:
+    positions = [position("‸\n", f"x = {number}") for number in range(4)]
+    mended = replace(said(0, TERSELY, "x = 0"), vetoes=("no y",), without_veto="y = 0")
+    spoilt = replace(said(1, TERSELY, "x"), vetoes=("no 1",), without_veto="x = 1")
+    silenced = replace(said(2, TERSELY, ""), vetoes=("no z",), without_veto="z")
+    found = figures(positions, [mended, spoilt, silenced, said(3, TERSELY, "x = 3")])["veto_on_and_off"]
+    assert (found["cursors"], found["struck"], found["mended"], found["spoilt"]) == (4, 3, 1, 1)
+    assert (found["exact"]["on"]["share"], found["exact"]["off"]["share"]) == (0.5, 0.5)
+
+
+def test_answers_are_kept_with_the_run_that_they_are_of(tmp_path: Path) -> None:
+    rows = [said(number, name, "x = 2") for number in range(3) for name in (TERSELY, NEWLINE)]
+    answers = Answers(tmp_path / "rows.jsonl", adapter_sha256="a")
+    answers.begin({"build_info": "b1"})
+    answers.add(rows)
+    kept = Answers(tmp_path / "rows.jsonl", adapter_sha256="a")
+    assert (kept.rows, kept.next, kept.peer) == (rows, 3, {"build_info": "b1"})
+    kept.begin({"build_info": "b2"})
+    with pytest.raises(UsageError, match="was begun with"):
+        kept.begin(None)
+    with pytest.raises(UsageError, match="another adapter"):
+        Answers(tmp_path / "rows.jsonl", adapter_sha256="b")
 
 
 def test_the_fit_finds_what_decides() -> None:
