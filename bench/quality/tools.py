@@ -1,8 +1,9 @@
 """How well the embedded model turns wishes into calls: `python -m bench.quality.tools`.
 
-Asks the held-out wishes (`bench.quality.wishes`) greedily, with and without the grammar of valid answers. Beside the
-tuned model stand its floors: the base without the adapter, and the adapter with its rows shuffled. An answer is exact
-when its calls are, to the last argument; a wish is rightly declined when the answer is to decline, whatever the reason.
+Asks the held-out wishes (`bench.quality.wishes`) as they are served, and greedily without the grammar of valid
+answers. Beside the tuned model stand its floors: the base without the adapter, and the adapter with its rows shuffled.
+An answer is exact when its calls are, to the last argument; a wish is rightly declined when the answer is to decline,
+whatever the reason.
 """
 
 from __future__ import annotations
@@ -21,14 +22,13 @@ import torch
 
 from bench import results
 from bench.quality.measure import rate
-from bench.quality.wishes import held_out_cases, is_declined
-from completion.refactor.asking import DOUBT, confidence
-from completion.refactor.calls import ACTING, AnyCall, Decline
-from completion.refactor.grammar import answer_grammar
-from completion.refactor.layout import prompt, read, write
+from bench.quality.wishes import SEED, development_cases, held_out_cases, is_declined
+from completion.refactor.asking import AskingTuned
+from completion.refactor.calls import AnyCall, Decline
+from completion.refactor.layout import write
 from completion.refactor.training.wishes import Case
-from model.api import Engine, FinishReason, GenerateRequest, Grammar, GrammarKind, SamplingParams, TokenLogprob
-from model.errors import PullError, UsageError
+from model.api import Engine
+from model.errors import PullError
 from model.hub import pull
 from model.local import LocalEngine
 from model.paths import cache_dir
@@ -46,23 +46,13 @@ _AT_ONCE = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What the model said to one case."""
+    """What the model called for one case; nothing where what it said is no valid answer."""
 
     case: Case
-    text: str
+    calls: tuple[AnyCall, ...]
     tokens: int
     prompt_tokens: int
     confidence: float = 1.0
-
-    @property
-    def calls(self) -> tuple[AnyCall, ...]:
-        """The calls; none where the answer is no valid one. As where it is served, what is doubted is declined."""
-        try:
-            calls = read(self.text)
-        except UsageError:
-            return ()
-        doubted = self.confidence < DOUBT and any(isinstance(call, ACTING) for call in calls)
-        return (Decline(reason="Doubtful."),) if doubted else calls
 
     @property
     def exact(self) -> bool:
@@ -76,29 +66,21 @@ class Answer:
 
 
 async def ask_all(engine: Engine, cases: Sequence[Case], *, constrained: bool) -> list[Answer]:
-    """Every case once, greedily."""
-    free = asyncio.Semaphore(_AT_ONCE)
+    """Every case once, as it is served, or greedily without the grammar."""
+    asking, free = AskingTuned(engine, constrained=constrained), asyncio.Semaphore(_AT_ONCE)
 
     async def one(case: Case) -> Answer:
         async with free:
-            return await _ask(engine, case, constrained=constrained)
+            found = await asking.ask(case.wish, lambda _: "", most_tokens=_MOST_TOKENS)
+        return Answer(
+            case=case,
+            calls=found.calls,
+            tokens=found.completion_tokens,
+            prompt_tokens=found.prompt_tokens,
+            confidence=found.confidence,
+        )
 
     return await asyncio.gather(*(one(case) for case in cases))
-
-
-async def _ask(engine: Engine, case: Case, *, constrained: bool) -> Answer:
-    grammar = Grammar(kind=GrammarKind.LARK, text=answer_grammar(case.wish)) if constrained else None
-    sampling = SamplingParams(max_tokens=_MOST_TOKENS, grammar=grammar, logprobs=0)
-    text, tokens, prompt_tokens, said = "", 0, 0, list[TokenLogprob]()
-    async for chunk in engine.generate(GenerateRequest(prompt=prompt(case.wish), sampling=sampling)):
-        text += chunk.text
-        said += chunk.logprobs
-        if chunk.finish_reason is not None:
-            assert chunk.usage is not None
-            tokens, prompt_tokens = chunk.usage.completion_tokens, chunk.usage.prompt_tokens
-            text += "\nunended" if chunk.finish_reason is FinishReason.LENGTH else ""
-    sure = confidence(said) if constrained else 1.0
-    return Answer(case=case, text=text, tokens=tokens, prompt_tokens=prompt_tokens, confidence=sure)
 
 
 def measure(answers: Sequence[Answer]) -> dict[str, Any]:
@@ -163,7 +145,8 @@ async def contend(
 def _note(path: Path, answers: Sequence[Answer]) -> None:
     wrong = [one for one in answers if not (one.declines if is_declined(one.case) else one.exact)]
     rows = [
-        f"{one.case.kind}: {one.case.wish.instruction}\n  want {write(one.case.calls)}\n  got  {one.text}"
+        f"{one.case.kind}: {one.case.wish.instruction}\n  want {write(one.case.calls)}\n"
+        f"  got  {write(one.calls)} ({one.confidence:.2f})"
         for one in wrong
     ]
     path.write_text("\n".join(rows), encoding="utf-8")
@@ -182,13 +165,13 @@ def draw(figures: dict[str, Any], path: Path) -> None:
         axes.barh([place for place, _ in rows], shares, height=0.25, xerr=errors, label=name)
     axes.set_yticks([place + 0.27 for place in range(len(labels))], labels)
     axes.invert_yaxis()
-    axes.set(xlabel="share of held-out wishes, with 95 % interval", xlim=(0, 1))
+    axes.set(xlabel=f"share of {figures['wishes'].replace(' ', '-')} wishes, with 95 % interval", xlim=(0, 1))
     axes.legend(loc="lower right")
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
 
-def questions(share: float) -> list[Case]:
+def questions(share: float, *, seed: int = SEED) -> list[Case]:
     """The held-out cases. Raises `PullError` where a package is missing, which would change them."""
     packages = cache_dir() / "held-out-packages"
     if missing := fetch_all(packages, held_out=True):
@@ -196,7 +179,7 @@ def questions(share: float) -> list[Case]:
             f"Held-out packages could not be fetched: {', '.join(missing)}.",
             hint="Is there a network, and npm? Other packages would ask other questions.",
         )
-    return held_out_cases(packages / "held-out", share=share)
+    return held_out_cases(packages / "held-out", share=share, seed=seed)
 
 
 def main() -> None:
@@ -206,6 +189,10 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=1.0, help="of the wishes of each kind")
     parser.add_argument("--floor-share", type=float, default=0.25, help="the same for the floors")
     parser.add_argument("--no-floors", action="store_true", help="measure the tuned model alone")
+    parser.add_argument("--seed", type=int, default=SEED, help="other wishes of the same kinds")
+    parser.add_argument(
+        "--development", type=Path, metavar="CORPUS", help="ask the development wishes, about packages of this corpus"
+    )
     parser.add_argument("--log", type=Path, help="where to note what went wrong")
     parser.add_argument("--name", default="tools", help="of the result files")
     arguments = parser.parse_args()
@@ -214,11 +201,17 @@ def main() -> None:
         parser.error("The tool model brings no adapter to measure. Give --adapter FILE.")
     checkpoint = pull(TOOLS_MODEL)
     loaded = load_adapter(adapter)
-    cases = questions(arguments.share)
+
+    def ask(share: float) -> list[Case]:
+        if arguments.development is not None:
+            return development_cases(arguments.development / "files.jsonl", share=share, seed=arguments.seed)
+        return questions(share, seed=arguments.seed)
+
+    cases = ask(arguments.share)
     both = (True, False)
     contenders = {"tuned": asyncio.run(contend(checkpoint, adapter, cases, modes=both, log=arguments.log))}
     if not arguments.no_floors:
-        few = questions(arguments.share * arguments.floor_share)
+        few = ask(arguments.share * arguments.floor_share)
         contenders["base"] = asyncio.run(contend(checkpoint, None, few, modes=both))
         with tempfile.TemporaryDirectory() as folder:
             senseless = Path(folder) / "scrambled.safetensors"
@@ -226,6 +219,8 @@ def main() -> None:
             contenders["scrambled"] = asyncio.run(contend(checkpoint, senseless, few, modes=both))
     figures = {
         "adapter": {"sha256": results.sha256(adapter), "training": loaded.info.note},
+        "wishes": "held out" if arguments.development is None else "development",
+        "seed": arguments.seed,
         "share": arguments.share,
         "contenders": contenders,
     }

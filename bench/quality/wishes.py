@@ -1,4 +1,5 @@
-"""Wishes with known calls, about packages and in words that the embedded model never saw."""
+"""Wishes with known calls, about packages and in words that the embedded model never saw: the held-out ones, which are
+only measured, and the development ones, which may be looked at."""
 
 from __future__ import annotations
 
@@ -7,14 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from bench.quality.dev_phrases import DEVELOPMENT
 from bench.quality.phrases import HELD_OUT
 from bench.quality.tasks import files as source_files
 from completion.refactor.training.scene import Source
 from completion.refactor.training.wishes import DECLINES, Case
-from completion.refactor.training.write import Stage
+from completion.refactor.training.write import Stage, read_corpus
 
 SEED = 2024
 _FILES_EACH = 14
+_ALL = 1_000_000
 COUNTS: Mapping[str, int] = MappingProxyType(
     {
         "rename": 24,
@@ -64,9 +67,24 @@ def held_out_sources(packages: Path) -> list[Source]:
     return [one for name in sorted(found) for one in found[name][:_FILES_EACH]]
 
 
-def held_out_cases(packages: Path, *, share: float = 1.0) -> list[Case]:
+def held_out_cases(packages: Path, *, share: float = 1.0, seed: int = SEED) -> list[Case]:
     """Every turn of the held-out wishes, or of a share of each kind. `packages`: as `fetch_all` leaves them."""
-    stage = Stage(held_out_sources(packages), HELD_OUT, seed=SEED)
+    return _cases(Stage(held_out_sources(packages), HELD_OUT, seed=seed), share)
+
+
+def development_cases(corpus: Path, *, share: float = 1.0, seed: int = SEED) -> list[Case]:
+    """The same of the development wishes, about the packages of a training corpus that are kept from training.
+
+    `corpus`: its `files.jsonl`.
+    """
+    found: dict[str, list[Source]] = {}
+    for source in read_corpus(corpus, files=_ALL, seed=0, kept=True):
+        found.setdefault(source.package, []).append(source)
+    sources = [one for name in sorted(found) for one in found[name][:_FILES_EACH]]
+    return _cases(Stage(sources, DEVELOPMENT, seed=seed), share)
+
+
+def _cases(stage: Stage, share: float) -> list[Case]:
     cases: list[Case] = []
     number = 0
     for kind, count in COUNTS.items():

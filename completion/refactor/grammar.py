@@ -1,98 +1,90 @@
 """The grammar of the answers to a wish, for a decoder that may write nothing else: Lark text as llguidance reads it.
 
-Rules come from the calls' own types. Symbols, parameters, paths and expressions are limited to what exists: what is in
-view, and what earlier turns found. New names, values and texts are limited to what the wish says: a small model copies
-them, and invents none. A tool that has nothing to act on is left out, so a wish about a symbol that is not
-in view can only be looked up, or declined. Needs no library to be made.
+Rules come from the calls' own types. What calls act on is limited to the symbols that the wish may be about
+(`targets`), each with its own parameters and with names that it can get; lines and paths to those in view, in the
+wish, and in what earlier turns found; names, values and texts to pieces of the wish (`pieces`): a small model copies
+them, and invents none. A tool that has nothing to act on is left out, so a wish about a symbol that is not in view can
+only be looked up, or declined. Needs no library to be made.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
-from dataclasses import replace
-from functools import cache
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from pathlib import PurePosixPath
 from typing import Any, get_type_hints
 
 from msgspec.structs import FieldInfo, fields
 
+from completion.refactor import pieces
 from completion.refactor.calls import (
     ACTING,
     LOOKING,
     AddDocstring,
+    AddTypes,
     Call,
     ChangeKind,
     ChangeSignature,
     Decline,
+    Definition,
     Edit,
-    ExtractFunction,
     ExtractVariable,
     FilePath,
-    Generate,
+    FindSymbol,
     Identifier,
-    LineNumber,
+    Inline,
     Move,
-    ParameterChange,
-    Search,
+    References,
+    Rename,
+    Rewrite,
     SymbolName,
 )
-from completion.refactor.layout import enclosing, parameter_names
+from completion.refactor.layout import enclosing
 from completion.refactor.schema import name_of
-from completion.refactor.wish import View, Wish
+from completion.refactor.targets import LOCAL, Target, is_named, names_said, targets
+from completion.refactor.wish import Wish
 
 MOST_CALLS = 8
 _SYMBOL = re.compile(r"[\w./\\-]+::[^\W\d]\w*(?:\.[^\W\d]\w*)*")
-_PATH = re.compile(
-    r"(?<![\w:./-])(?:[\w.-]+(?:/[\w.-]+)+|[\w-]+\.(?:pyi?|[cm]?[jt]sx?|go|java|rs|c|h|cpp|cs|rb|php|kt|swift)\b)"
-)
-_WORD = re.compile(r"(?<!\w)[^\W\d]\w*")
 _NAME = re.compile(r"[^\W\d][\w./:-]*\w")
-_COPIED = {(AddDocstring, "text"), (Generate, "instruction"), (Edit, "new"), (Search, "text")}
-"""Arguments that are a piece of the wish."""
 _LOCAL = re.compile(r"(?<![\w.])[^\W\d]\w*")
+_LINES = re.compile(r"\blines \d+-(\d+)")
+_FITS: dict[type[Call], Callable[[Target], bool]] = {
+    Move: lambda target: "." not in target.name.rpartition("::")[2] and target.kind != LOCAL,
+    Inline: lambda target: target.kind not in ("class", "type", "field"),
+    ChangeSignature: lambda target: target.kind in ("function", "method", ""),
+    AddTypes: lambda target: target.kind in ("function", "method", ""),
+    AddDocstring: lambda target: target.kind not in (LOCAL, "constant", "field"),
+}
+"""Which symbols a tool can act on, where not any."""
 _TERMINALS = r"""
-STRING: /"([^"\\\x00-\x1f]|\\["\\\/bfnrt]|\\u[0-9a-fA-F]{4})*"/
 FILLED: /"([^"\\\x00-\x1f]|\\["\\\/bfnrt]|\\u[0-9a-fA-F]{4})+"/
-IDENTIFIER: /"[A-Za-z_\p{L}][A-Za-z0-9_\p{L}]*"/
-NUMBER: /0|[1-9][0-9]{0,5}/
-LINE: /[1-9][0-9]{0,5}/
 """
 
 
-def answer_grammar(wish: Wish, *, may_decline: bool = True) -> str:
-    """One decline, or up to eight calls that all act or all look, each on a line of its own."""
-    names, paths, parameters = symbols(wish), known_paths(wish), _parameters(wish)
-    words = _words(wish.instruction)
-    asked = tuple(dict.fromkeys([*_NAME.findall(wish.instruction), *words, *names]))
-    targets = tuple(path for path in known_paths(replace(wish, view=View(), turns=())) if path != wish.view.path)
-    terminals = {
-        "symbol": names,
-        "path": paths,
-        "parameter": parameters,
-        "word": words,
-        "asked": asked,
-        "target": targets,
-    }
-    rules = [f"{name}: {_alternatives(values)}" for name, values in terminals.items() if values]
-    rules += [f"{name}: {_substring(text)}" for name, text in _texts(wish).items()]
-    given = {line.partition(":")[0] for line in rules}
-    acting = [tool for tool in ACTING if tool is not Decline and _possible(tool, given, wish)]
-    tools: tuple[type[Call], ...] = (*acting, *LOOKING, *((Decline,) if may_decline else ()))
-    rules += [_rule(tool, given) for tool in tools]
-    if ChangeSignature in acting:
-        rules.append(_change(given))
-    many = f'("\\n" {{}}){{{{0,{MOST_CALLS - 1}}}}}'
-    start = "start: " + ("decline | " if may_decline else "") + "look " + many.format("look")
-    start += " | act " + many.format("act") if acting else ""
-    groups = [f"look: {' | '.join(map(name_of, LOOKING))}"]
-    groups += [f"act: {' | '.join(map(name_of, acting))}"] if acting else []
-    return "\n".join([start, *groups, *rules, _TERMINALS.strip()]) + "\n"
+def answer_grammar(wish: Wish, *, barred: Sequence[type[Call]] = ()) -> str:
+    """One decline, or up to eight calls that all act or all look, each on a line of its own. The first is of none of
+    the tools `barred`."""
+    words = _Words(wish)
+    tools = [tool for tool in (*ACTING, *LOOKING) if tool is not Decline]
+    rules = {tool: rule for tool in tools if (rule := _rule(tool, words)) is not None}
+    groups = {"act": [tool for tool in rules if tool in ACTING], "look": [tool for tool in rules if tool in LOOKING]}
+    starts = [] if Decline in barred else ["decline"]
+    lines = ['decline: "decline {\\"reason\\":" FILLED "}"', *rules.values(), *words.texts(), _TERMINALS.strip()]
+    for group, members in groups.items():
+        first = [name_of(tool) for tool in members if tool not in barred]
+        if first:
+            starts.append(f'({" | ".join(first)}) ("\\n" {group}){{0,{MOST_CALLS - 1}}}')
+            lines.append(f"{group}: {' | '.join(map(name_of, members))}")
+    return "\n".join([f"start: {' | '.join(starts)}", *lines]) + "\n"
 
 
 def symbols(wish: Wish) -> tuple[str, ...]:
-    """The symbols that a call may act on: those of the outline, names in the selection as members of what holds it, and
-    what the tools found, by their paths."""
+    """The symbols that exist for all that is known: those of the outline, names in the selection as members of what
+    holds it, and what the tools found, by their paths."""
     view, holder = wish.view, enclosing(wish.view)
     prefix = f"{holder.name}." if holder is not None and holder.kind in ("function", "method") else ""
     local = [f"{prefix}{name}" for name in _LOCAL.findall(view.selected)] if prefix else []
@@ -102,96 +94,199 @@ def symbols(wish: Wish) -> tuple[str, ...]:
 
 def known_paths(wish: Wish) -> tuple[str, ...]:
     """The paths that a call may name as existing: in view, in the wish, and in what the tools found."""
-    found = [match for turn in wish.turns for result in turn.results for match in _PATH.findall(result)]
-    named = [match.strip(".") for match in _PATH.findall(wish.instruction)]
+    found = [match for turn in wish.turns for result in turn.results for match in pieces.paths(result)]
     view = [wish.view.path, *(symbol.path for symbol in wish.view.outline)]
-    return tuple(dict.fromkeys(path for path in (*view, *named, *found) if path))
+    return tuple(dict.fromkeys(path for path in (*view, *pieces.paths(wish.instruction), *found) if path))
 
 
-def _parameters(wish: Wish) -> tuple[str, ...]:
-    """Those in view, or in what the tools found, that the wish names."""
-    said = set(_words(wish.instruction))
-    shown = [name for symbol in wish.view.outline for name in parameter_names(symbol)]
-    found = [name for turn in wish.turns for result in turn.results for name in _WORD.findall(result)]
-    return tuple(dict.fromkeys(name for name in [*shown, *found] if name in said))
+@dataclass(frozen=True)
+class _Words:
+    """What the arguments of one wish's calls are made of: lists of what is allowed."""
+
+    wish: Wish
+
+    @cached_property
+    def targets(self) -> tuple[Target, ...]:
+        return targets(self.wish)
+
+    @cached_property
+    def paths(self) -> tuple[str, ...]:
+        """Files that exist, the one in view by its whole path alone."""
+        own = self.wish.view.path
+        return tuple(path for path in known_paths(self.wish) if path == own or not own.endswith(f"/{path}"))
+
+    @cached_property
+    def places(self) -> tuple[str, ...]:
+        """Those files and their folders."""
+        folders = [str(folder) for path in self.paths for folder in PurePosixPath(path).parents if str(folder) != "."]
+        return tuple(dict.fromkeys([*self.paths, *folders]))
+
+    @cached_property
+    def destinations(self) -> tuple[str, ...]:
+        """Where something may be moved to: paths that the wish says."""
+        return tuple(path for path in pieces.paths(self.wish.instruction) if path != self.wish.view.path)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """What may be a new name."""
+        return pieces.free_words(self.wish.instruction)
+
+    @cached_property
+    def sought(self) -> tuple[str, ...]:
+        """Names that a wish may ask about, without those of which it is known where they are."""
+        said = (*_NAME.findall(self.wish.instruction), *pieces.words(self.wish.instruction))
+        seen = [target for target in targets(replace(self.wish, turns=())) if target.kind != LOCAL]
+        return tuple(name for name in dict.fromkeys(said) if not any(is_named(target, (name,)) for target in seen))
+
+    @cached_property
+    def default(self) -> tuple[str, ...]:
+        """What may be a default: a piece of the wish, or nothing in the language's own words."""
+        language = self.wish.view.language
+        nothing = ("None",) if language == "python" else ("null",) if language else ("None", "null")
+        return tuple(dict.fromkeys([*pieces.values(self.wish.instruction), *nothing]))
+
+    @cached_property
+    def lines(self) -> tuple[int, ...]:
+        """Where lines to extract begin and end."""
+        view = self.wish.view
+        selected = [] if view.first_line is None else [view.first_line, view.last_line or view.first_line]
+        return tuple(dict.fromkeys(n for n in (*selected, *pieces.numbers(self.wish.instruction)) if n > 0))
+
+    @cached_property
+    def ends(self) -> tuple[int, ...]:
+        """Lines after which code may go: the file's start, the ends of symbols and of the selection, those said."""
+        view = self.wish.view
+        names = {target.name for target in self.targets}
+        ends = [symbol.last_line for symbol in view.outline if symbol.name in names]
+        ends += [int(end) for turn in self.wish.turns for result in turn.results for end in _LINES.findall(result)]
+        selected = [] if view.first_line is None else [view.last_line or view.first_line]
+        return tuple(dict.fromkeys([0, *ends, *selected, *pieces.numbers(self.wish.instruction)]))
+
+    def texts(self) -> list[str]:
+        """The terminals that are pieces of a text, with their quotes: a lexer could not tell these apart."""
+        said, selected = self.wish.instruction, self.wish.view.selected
+        rules = []
+        if said.strip():
+            rules += [f"SAID: {_substring(said)}", r'TEXT: "\"" SAID "\""']
+        if selected.strip():
+            common = pieces.shared(selected, said) or (selected,)
+            rules += [f"COMMON{number}: {_substring(piece)}" for number, piece in enumerate(common)]
+            both = " | ".join(f"COMMON{number}" for number in range(len(common)))
+            rules += [f"SELECTED: {both}", r'CODE: "\"" (SELECTED & /(.|\n)+/) "\""']
+        return rules
 
 
-def _texts(wish: Wish) -> dict[str, str]:
-    """What pieces are taken of, as JSON spells it: the selected text, and the wish."""
-    texts = {"selected": wish.view.selected, "said": wish.instruction}
-    return {name: json.dumps(text, ensure_ascii=False)[1:-1] for name, text in texts.items() if text.strip()}
+def _rule(tool: type[Call], words: _Words) -> str | None:
+    """The rule of a tool; None where what it needs is not there."""
+    body: str | None
+    if tool in _OWN_RULES:
+        body = _OWN_RULES[tool](words)
+    else:
+        values = [(field, _value(tool, field, words)) for field in fields(tool)]
+        if any(value is None and field.required for field, value in values):
+            return None
+        body = ""
+        for field, value in values:
+            if value is not None:
+                pair = f"{_key(field.name, first=not body)} {value}"
+                body += f" {pair}" if field.required else f" ({pair})?"
+    return None if body is None else f"{name_of(tool)}: {_quoted(f'{name_of(tool)} {{')} {body} " + '"}"'
 
 
-def _possible(tool: type[Call], given: set[str], wish: Wish) -> bool:
-    """Whether what the tool acts on is there: symbols, or lines. Any path can be named, as looking calls take any."""
-    if tool is ExtractVariable:
-        return "selected" in given
-    if tool is ExtractFunction:
-        return "selected" in given or any(character.isdigit() for character in wish.instruction)
-    return all("symbol" in given for field in fields(tool) if _hint(tool, field) == SymbolName)
-
-
-def _rule(tool: type[Call], given: set[str]) -> str:
-    parts = [f'"{name_of(tool)} {{"']
-    for number, field in enumerate(fields(tool)):
-        key = _quoted(f'{"," if number else ""}"{field.name}":')
-        value = _value(tool, field, given)
-        parts.append(f"{key} {value}" if field.required else f"({key} {value})?")
-    return f"{name_of(tool)}: {' '.join(parts)} " + '"}"'
-
-
-def _value(tool: type[Call], field: FieldInfo, given: set[str]) -> str:
-    """The rule of a field, by its type."""
-    hint = _hint(tool, field)
+def _value(tool: type[Call], field: FieldInfo, words: _Words) -> str | None:
+    """What a field may be; None for nothing."""
+    hint, wish = _hint(tool, field), words.wish
+    if tool is FindSymbol:
+        return _any(words.sought)
+    if tool in (References, Definition):
+        return _any([*(target.name for target in words.targets), *words.sought])
     if hint == SymbolName:
-        return "symbol" if tool in ACTING else _given("asked", given, "FILLED")
-    if tool is Move and field.name == "source":
-        return "(symbol | path)" if {"symbol", "path"} <= given else "FILLED"
-    if hint == FilePath:
-        return _given("target" if tool is Move else "path", given, "FILLED")
+        fits = _FITS.get(tool)
+        return _any(target.name for target in words.targets if fits is None or fits(target))
+    if (tool, field.name) in ((ExtractVariable, "expression"), (Edit, "old")):
+        return "CODE" if wish.view.selected.strip() else ("FILLED" if tool is Edit else None)
     if hint == Identifier:
-        return _given("word", given, "IDENTIFIER")
-    if hint == LineNumber:
-        return "LINE"
-    if hint == tuple[ParameterChange, ...] or field.name == "changes":
-        return '"[" change ("," change)* "]"'
-    if (tool, field.name) in ((ExtractVariable, "expression"), (Edit, "old")) and "selected" in given:
-        return '"\\"" selected "\\""'
+        return _any(words.names)
+    if field.name in ("first_line", "last_line"):
+        return _numbers(words.lines)
+    if tool is ExtractVariable:
+        view = wish.view
+        inside = range(view.first_line, (view.last_line or view.first_line) + 1) if view.first_line else words.lines
+        return _any(words.paths) if hint == FilePath else _numbers(inside)
     if field.name == "after_line":
-        return "NUMBER"
-    if (tool, field.name) in _COPIED and "said" in given:
-        return '"\\"" said "\\""'
-    return "FILLED" if field.required and field.name not in ("new", "replacement") else "STRING"
+        return _numbers(words.ends)
+    if field.name == "path":
+        return _any(words.paths if field.required else words.places) or ("FILLED" if field.required else None)
+    if not wish.instruction.strip():
+        return None
+    if tool is Rewrite:
+        calls = _any(f"{name}($$$ARGS)" for name in names_said(wish.instruction))
+        return f"(TEXT | {calls})" if calls else "TEXT"
+    return "TEXT"
 
 
-def _change(given: set[str]) -> str:
-    """One change of one parameter; all but a new one name a parameter that exists."""
-    existing, word = _given("parameter", given, "IDENTIFIER"), _given("word", given, "IDENTIFIER")
-    value = '("\\"" said "\\"" | "\\"None\\"" | "\\"null\\"")' if "said" in given else "FILLED"
+def _rename(words: _Words) -> str | None:
+    """Each symbol with the names that it can get."""
+    rows = []
+    for target in words.targets:
+        barred = target.taken | {target.short}
+        if names := _any(name for name in words.names if name not in barred):
+            rows.append(f"{_json(target.name)} {_key('new_name')} {names}")
+    return f"{_key('symbol', first=True)} ({' | '.join(rows)})" if rows else None
+
+
+def _move(words: _Words) -> str | None:
+    """A symbol at a file's top level or a file, to a path that the wish says."""
+    fits = _FITS[Move]
+    sources = [*(target.name for target in words.targets if fits(target)), *words.paths]
+    rows = []
+    for path in words.destinations:
+        if source := _any(one for one in sources if one != path):
+            rows.append(f"{source} {_key('to_path')} {_json(path)}")
+    return f"{_key('source', first=True)} ({' | '.join(rows)})" if rows else None
+
+
+def _change_signature(words: _Words) -> str | None:
+    """Each function with changes of its own parameters."""
+    fits = _FITS[ChangeSignature]
+    said = set(pieces.words(words.wish.instruction))
+    rows = []
+    for target in words.targets:
+        if fits(target) and (change := _change(target, said, words)):
+            rows.append(f'{_json(target.name)} {_key("changes")} "[" ({change}) ("," ({change}))* "]"')
+    return f"{_key('symbol', first=True)} ({' | '.join(rows)})" if rows else None
+
+
+def _change(target: Target, said: set[str], words: _Words) -> str:
+    """One change of one parameter; all but a new one are of a parameter that exists, and that the wish names."""
+    own = target.parameters
+    if own is None:  # of another file: what the tools found names them
+        found = " ".join(result for turn in words.wish.turns for result in turn.results)
+        existing = [name for name in dict.fromkeys(_LOCAL.findall(found)) if name in said]
+        places = range(10)
+    else:
+        existing = [name for name in own if name in said]
+        places = range(len(own) + 1)
+    names = _any(name for name in words.names if own is None or name not in own)
     head = {kind: _quoted(f'{{"change":"{kind}","parameter":') for kind in ChangeKind}
-    new_name, default, position = (_quoted(f',"{name}":') for name in ("new_name", "default", "position"))
-    added = f'{head[ChangeKind.ADD]} {word} {default} {value} ({position} NUMBER)? "}}"'
-    if "parameter" not in given and "word" in given:
-        return "change: " + added
-    rows = [
-        added,
-        f'{head[ChangeKind.REMOVE]} {existing} "}}"',
-        f'{head[ChangeKind.RENAME]} {existing} {new_name} {word} "}}"',
-        f'{head[ChangeKind.MOVE]} {existing} {position} NUMBER "}}"',
-        f'{head[ChangeKind.DEFAULT]} {existing} {default} {value} "}}"',
-    ]
-    return "change: " + " | ".join(rows)
+    new_name, default, position = (_key(name) for name in ("new_name", "default", "position"))
+    value = _any(words.default)
+    rows = [f'{head[ChangeKind.ADD]} {names} {default} {value} ({position} {_numbers(places)})? "}}"'] if names else []
+    if parameter := _any(existing):
+        rows.append(f'{head[ChangeKind.REMOVE]} {parameter} "}}"')
+        rows.append(f'{head[ChangeKind.DEFAULT]} {parameter} {default} {value} "}}"')
+        rows.append(f'{head[ChangeKind.MOVE]} {parameter} {position} {_numbers(places[:-1] or places)} "}}"')
+        if names:
+            rows.append(f'{head[ChangeKind.RENAME]} {parameter} {new_name} {names} "}}"')
+    return " | ".join(rows)
 
 
-def _words(instruction: str) -> tuple[str, ...]:
-    """The identifiers of a wish; the first also with a small letter, since sentences begin with a capital."""
-    found = _WORD.findall(instruction)
-    first = [found[0][0].lower() + found[0][1:]] if found else []
-    return tuple(dict.fromkeys([*found, *first]))
-
-
-def _given(rule: str, given: set[str], otherwise: str) -> str:
-    return rule if rule in given else otherwise
+_OWN_RULES: dict[type[Call], Callable[[_Words], str | None]] = {
+    Rename: _rename,
+    ChangeSignature: _change_signature,
+    Move: _move,
+}
+"""The tools whose arguments depend on each other."""
 
 
 def _hint(tool: type[Call], field: FieldInfo) -> Any:
@@ -204,12 +299,27 @@ def field_types(tool: type[Call]) -> dict[str, Any]:
     return get_type_hints(tool, include_extras=True)
 
 
-def _alternatives(values: Iterable[str]) -> str:
-    return " | ".join(_quoted(json.dumps(value, ensure_ascii=False)) for value in values)
+def _any(values: Iterable[str]) -> str | None:
+    """One of these as JSON; None where there are none."""
+    quoted = [_json(value) for value in dict.fromkeys(values)]
+    return f"({' | '.join(quoted)})" if quoted else None
+
+
+def _numbers(values: Iterable[int]) -> str | None:
+    found = [_quoted(str(value)) for value in dict.fromkeys(values)]
+    return f"({' | '.join(found)})" if found else None
+
+
+def _key(name: str, *, first: bool = False) -> str:
+    return _quoted(f'{"" if first else ","}"{name}":')
+
+
+def _json(value: str) -> str:
+    return _quoted(json.dumps(value, ensure_ascii=False))
 
 
 def _substring(text: str) -> str:
-    return f"%regex {json.dumps({'substring_chars': text}, ensure_ascii=False)}"
+    return f"%regex {json.dumps({'substring_chunks': pieces.chunks(text)}, ensure_ascii=False)}"
 
 
 def _quoted(text: str) -> str:

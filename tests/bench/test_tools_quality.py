@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
+from itertools import combinations
+from pathlib import Path
 
 import pytest
 import torch
 
+from bench.quality.dev_phrases import DEVELOPMENT
 from bench.quality.phrases import HELD_OUT
 from bench.quality.tools import Answer, ask_all, measure, scrambled
-from bench.quality.wishes import COUNTS, is_declined
+from bench.quality.wishes import COUNTS, development_cases, is_declined
 from completion.refactor.calls import Decline, Rename
+from completion.refactor.layout import read
 from completion.refactor.training.phrasebook import Phrasebook, wordings
 from completion.refactor.training.phrases import TRAINING
 from completion.refactor.training.scene import Source
 from completion.refactor.training.wishes import DECLINES, Case
-from completion.refactor.training.write import Stage
+from completion.refactor.training.write import Stage, is_kept, read_corpus, write_dialogues
 from completion.refactor.wish import View, Wish
 from model.errors import UsageError
 from model.fake import FakeEngine
 from model.train.adapter import Adapter, AdapterInfo
 from model.train.corpus import held_out_names, sources
+from model.train.dialogues import load_dialogues
 
 SOURCE = Source(
     "paint",
@@ -66,10 +72,13 @@ def said(book: Phrasebook, kind: str) -> set[str]:
 
 
 @pytest.mark.parametrize("kind", sorted(TRAINING.wishes))
-def test_the_two_books_share_no_template(kind: str) -> None:
-    assert said(TRAINING, kind)
-    assert said(HELD_OUT, kind)
-    assert not said(TRAINING, kind) & said(HELD_OUT, kind)
+def test_no_two_books_share_a_template(kind: str) -> None:
+    training, development, held_out = (said(book, kind) for book in (TRAINING, DEVELOPMENT, HELD_OUT))
+    assert training
+    assert development
+    assert held_out
+    assert not training & held_out
+    assert not development & (training | held_out)
 
 
 @pytest.mark.parametrize("kind", sorted(HELD_OUT.verbs))
@@ -83,17 +92,13 @@ def test_the_two_books_share_no_verb(kind: str) -> None:
         assert not words(wording) & held_out, wording
 
 
-def test_the_two_books_share_no_courtesy() -> None:
-    for one, other in (
-        (TRAINING.openings, HELD_OUT.openings),
-        (TRAINING.endings, HELD_OUT.endings),
-        (TRAINING.lines, HELD_OUT.lines),
-        (TRAINING.things, HELD_OUT.things),
-        (TRAINING.joiners, HELD_OUT.joiners),
-        (sum(TRAINING.here.values(), ()), sum(HELD_OUT.here.values(), ())),
-        (sum(TRAINING.nouns.values(), ()), sum(HELD_OUT.nouns.values(), ())),
-    ):
-        assert not set(one) & set(other)
+@pytest.mark.parametrize("books", list(combinations((TRAINING, DEVELOPMENT, HELD_OUT), 2)), ids=["td", "th", "dh"])
+def test_no_two_books_share_a_courtesy(books: tuple[Phrasebook, Phrasebook]) -> None:
+    one, other = books
+    for name in ("openings", "endings", "lines", "things", "joiners"):
+        assert not set(getattr(one, name)) & set(getattr(other, name)), name
+    for name in ("here", "nouns"):
+        assert not set(sum(getattr(one, name).values(), ())) & set(sum(getattr(other, name).values(), ())), name
 
 
 def test_no_package_is_in_both() -> None:
@@ -107,7 +112,7 @@ def test_there_are_enough_wishes_of_every_kind() -> None:
     assert set(DECLINES) <= set(COUNTS)
 
 
-@pytest.mark.parametrize("book", [TRAINING, HELD_OUT], ids=["training", "held out"])
+@pytest.mark.parametrize("book", [TRAINING, DEVELOPMENT, HELD_OUT], ids=["training", "development", "held out"])
 @pytest.mark.parametrize("kind", sorted(COUNTS))
 def test_every_kind_of_wish_can_be_made_and_answered(book: Phrasebook, kind: str) -> None:
     from completion.refactor.grammar import answer_grammar
@@ -115,7 +120,7 @@ def test_every_kind_of_wish_can_be_made_and_answered(book: Phrasebook, kind: str
     from tests.completion.refactor.test_layout import accepts
 
     stage = Stage([SOURCE, OTHER], book, seed=1)
-    for number in range(6):
+    for number in range(4):
         for case in stage.case(number, kind=kind):
             assert (is_declined(case) or case.kind == "looked") == isinstance(case.calls[0], Decline)
             assert "{" not in case.wish.instruction
@@ -128,6 +133,43 @@ def test_files_without_anything_for_a_wish_are_told() -> None:
         Stage([OTHER], HELD_OUT, seed=1).case(1, kind="edit")
 
 
+def write_corpus(folder: Path) -> Path:
+    """The two files in a package that is trained on, and in one that is kept."""
+    names = [f"package{number}" for number in range(99)]
+    trained, kept = next(one for one in names if not is_kept(one)), next(one for one in names if is_kept(one))
+    rows = [
+        {"package": package, "path": one.path, "language": "python", "weight": 1.0, "text": one.text + "#" * 400}
+        for package in (trained, kept)
+        for one in (SOURCE, OTHER)
+    ]
+    path = folder / "files.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    return path
+
+
+def test_development_wishes_are_about_packages_that_are_not_trained_on(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path)
+    trained = read_corpus(corpus, files=10, seed=0)
+    kept = read_corpus(corpus, files=10, seed=0, kept=True)
+    assert {one.path for one in trained} == {one.path for one in kept} == {SOURCE.path, OTHER.path}
+    assert all(is_kept(one.package) for one in kept)
+    assert not any(is_kept(one.package) for one in trained)
+    cases = development_cases(corpus, share=0.05, seed=1)
+    assert {one.kind for one in cases} == {*COUNTS, "lookup_act"}
+
+
+def test_dialogues_of_a_scene_stand_together_and_begin_alike(tmp_path: Path) -> None:
+    path = tmp_path / "dialogues.jsonl"
+    write_dialogues(Stage([SOURCE, OTHER], TRAINING, seed=1), path, count=60, wishes=5)
+    found = load_dialogues(path)
+    assert len(found.rows) >= 60
+    numbers = [row.scene for row in found.rows]
+    assert numbers == sorted(numbers, key=lambda number: number or 0)
+    assert len(set(numbers)) < 30
+    first = [row for row in found.rows if row.scene == 0]
+    assert len({row.prompt[1:3] for row in first}) == 1
+
+
 def case(kind: str, *calls: Rename | Decline) -> Case:
     return Case(kind, Wish(instruction="go", view=View(path="a.py")), calls)
 
@@ -136,7 +178,11 @@ RENAME, DECLINE = case("rename", Rename(symbol="a", new_name="b")), case("chat",
 
 
 def answer(one: Case, text: str) -> Answer:
-    return Answer(case=one, text=text, tokens=4, prompt_tokens=10)
+    try:
+        calls = read(text)
+    except UsageError:
+        calls = ()
+    return Answer(case=one, calls=calls, tokens=4, prompt_tokens=10)
 
 
 def test_measures() -> None:

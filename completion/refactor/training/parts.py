@@ -141,6 +141,8 @@ def rename_local(scene: Scene, me: Speaker) -> Part | None:
         return None
     symbol, name, line = found
     new = me.names.like(name, me.rng)
+    if any(re.search(rf"\b{new}\b", row) for row in scene.lines[symbol.first_line - 1 : symbol.last_line]):
+        return None
     words = me.say("rename_local", local=me.book.quote(name, me.rng), new=me.book.quote(new, me.rng))
     return Part(words, (Rename(symbol=f"{symbol.name}.{name}", new_name=new),), _around(symbol, line, me.rng))
 
@@ -251,6 +253,8 @@ def add_parameter(scene: Scene, me: Speaker) -> Part | None:
     if symbol is None:
         return None
     name = me.names.of("snake" if scene.source.language == "python" else "camel", me.rng).strip("_")
+    if name in parameter_names(symbol):
+        return None
     said, place = me.refer(scene, symbol)
     slots = {"symbol": said, "parameter": me.book.quote(name, me.rng)}
     style = me.rng.choice(("add_parameter", "add_parameter", "add_parameter_plain", "add_parameter_first"))

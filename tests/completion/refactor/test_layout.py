@@ -83,7 +83,8 @@ CALLS: list[AnyCall] = [
 SAYS = (
     'eat data rest None src/core.py src/core/parser.py measure count strict "yes" text '
     "a function that closes all parsers "
-    'Reads "text".\nSlowly. a/b.py::Parser.feed tokenize TODO'
+    'Reads "text".\nSlowly. a/b.py::Parser.feed tokenize TODO '
+    "Parser LIMIT size len(data) print($A) log($A); return size"
 )
 """All that the calls take from a wish."""
 

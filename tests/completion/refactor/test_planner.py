@@ -243,7 +243,8 @@ def test_names_are_listed_unless_there_are_too_many() -> None:
 
 
 async def test_the_tuned_model_is_asked_in_its_own_layout() -> None:
-    engine = FakeEngine(layout.write([RENAME]), info=ModelInfo(name="m", architecture="a", fim_family=layout.FAMILY))
+    info = ModelInfo(name="m", architecture="a", fim_family=layout.FAMILY)
+    engine = FakeEngine(layout.write([RENAME]), info=info, logprob=-0.01)
     made = await ModelPlanner(AskingModel(engine, priority=Priority.BATCH)).plan(WISH, look)  # type: ignore[arg-type]
     assert made.calls == (RENAME,)
     [request] = engine.requests

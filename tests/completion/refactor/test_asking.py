@@ -1,0 +1,143 @@
+"""How the tuned model is asked: what it is not sure of is weighed, and unfounded declines are asked again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator
+
+import pytest
+
+from completion.refactor.asking import DOUBT, SURE, AskingTuned, is_unfounded
+from completion.refactor.calls import Decline, FindSymbol, Inline, Rename
+from completion.refactor.planner import Answer
+from completion.refactor.symbols import outline
+from completion.refactor.wish import Turn, View, Wish
+from model.api import Chunk, FinishReason, GenerateRequest, TokenLogprob, Usage
+from model.fake import FakeEngine
+
+PATH = "src/parser.py"
+CODE = "def tokenize(text, limit):\n    return text.split()\n\n\ndef load(path):\n    return tokenize(path)\n"
+VIEW = View(path=PATH, language="python", outline=outline(CODE, PATH))
+WISH = Wish(instruction="rename load to read_all", view=VIEW)
+RENAME = 'rename {"symbol":"load","new_name":"read_all"}'
+INLINE = 'inline {"symbol":"load"}'
+UNCLEAR = 'decline {"reason":"The wish is unclear."}'
+TAKEN = 'decline {"reason":"The name read_all is taken."}'
+
+
+class Speaker(FakeEngine):
+    """Says one answer after the other, each as (text, probability of its first word, of the rest)."""
+
+    def __init__(self, *answers: tuple[str, float, float]) -> None:
+        super().__init__("")
+        self.answers = list(answers)
+        self.grammars: list[str] = []
+
+    async def generate(self, request: GenerateRequest) -> AsyncIterator[Chunk]:
+        assert request.sampling.grammar is not None
+        self.grammars.append(request.sampling.grammar.text.partition("\n")[0])
+        text, first, rest = self.answers.pop(0)
+        head, space, tail = text.partition(" ")
+        tokens = (
+            TokenLogprob(token_id=0, text=head, logprob=math.log(first)),
+            TokenLogprob(token_id=0, text=space + tail, logprob=math.log(rest)),
+        )
+        usage = Usage(prompt_tokens=10, cached_tokens=0, completion_tokens=2)
+        yield Chunk(text=text, logprobs=tokens, finish_reason=FinishReason.STOP, usage=usage)
+
+
+async def answer(*answers: tuple[str, float, float]) -> tuple[Answer, Speaker]:
+    engine = Speaker(*answers)
+    found = await AskingTuned(engine).ask(WISH, lambda _: "", most_tokens=100)
+    assert not engine.answers
+    assert found.completion_tokens == 2 * len(answers)
+    return found, engine
+
+
+CALL = (Rename(symbol="load", new_name="read_all"),)
+
+
+async def test_what_is_sure_is_asked_once() -> None:
+    found, _ = await answer((RENAME, 0.9, 0.9))
+    assert found.calls == CALL
+    assert found.confidence == pytest.approx(0.81)
+
+
+async def test_a_sure_decline_stands() -> None:
+    found, _ = await answer((UNCLEAR, 0.9, 0.2))
+    assert found.calls == (Decline(reason="The wish is unclear."),)
+
+
+async def test_another_tool_is_taken_where_it_is_likelier() -> None:
+    found, engine = await answer((INLINE, 0.6, 0.1), (RENAME, 0.35, 0.95))
+    assert found.calls == CALL
+    assert "inline" in engine.grammars[0]
+    assert "inline" not in engine.grammars[1]
+
+
+async def test_the_first_tool_stays_where_the_others_are_less_likely() -> None:
+    found, _ = await answer((RENAME, 0.6, 0.3), (INLINE, 0.1, 0.9), (UNCLEAR, 0.1, 0.1))
+    assert found.calls == CALL
+    assert found.confidence < SURE
+
+
+async def test_what_is_doubted_is_declined() -> None:
+    found, _ = await answer((RENAME, 0.6, 0.01), (INLINE, 0.1, 0.1), ('find_symbol {"symbol":"x"}', 0.01, 0.01))
+    (declined,) = found.calls
+    assert isinstance(declined, Decline)
+    assert found.confidence < DOUBT
+
+
+async def test_an_unsure_decline_gives_way_to_a_likely_call() -> None:
+    found, engine = await answer((UNCLEAR, 0.5, 0.9), (RENAME, 0.4, 0.9))
+    assert found.calls == CALL
+    assert "decline" not in engine.grammars[1]
+
+
+async def test_an_unsure_decline_stands_where_nothing_is_likely() -> None:
+    found, _ = await answer((UNCLEAR, 0.5, 0.9), (RENAME, 0.4, 0.4))
+    assert found.calls == (Decline(reason="The wish is unclear."),)
+
+
+async def test_an_unfounded_decline_is_not_believed() -> None:
+    found, _ = await answer((TAKEN, 0.99, 0.9), (RENAME, 0.01, 0.4))
+    assert found.calls == CALL
+    found, _ = await answer((TAKEN, 0.99, 0.9), (RENAME, 0.01, 0.01), (INLINE, 0.001, 0.01))
+    assert isinstance(found.calls[0], Decline)
+
+
+async def test_the_same_call_is_made_once() -> None:
+    found, _ = await answer((f"{INLINE}\n{INLINE}", 0.9, 0.9))
+    assert found.calls == (Inline(symbol="load"),)
+
+
+LOOKED = Turn(calls=(FindSymbol(symbol="Walker"),), results=("There is no symbol Walker.",))
+SELECTING = View(path=PATH, outline=VIEW.outline, first_line=2, last_line=2, selected="    return text.split()\n")
+
+
+@pytest.mark.parametrize(
+    ("reason", "wish", "unfounded"),
+    [
+        ("The name read_all is taken.", WISH, True),
+        ("The name tokenize is taken.", WISH, False),
+        ("The name limit is taken.", WISH, False),
+        ("read_all is not a valid name.", WISH, True),
+        ("class is not a valid name.", WISH, False),
+        ("3d is not a valid name.", WISH, False),
+        ("tokenize has no parameter limit.", Wish(instruction="drop limit of tokenize", view=VIEW), True),
+        ("tokenize has no parameter path.", Wish(instruction="drop path of tokenize", view=VIEW), False),
+        ("There is no Walker.", WISH, True),
+        ("There is no Walker.", Wish(instruction="inline Walker", turns=(LOOKED,)), False),
+        ("There is nothing to change.", WISH, True),
+        ("There is nothing to change.", Wish(instruction="where is Walker?", turns=(LOOKED,)), False),
+        ("Nothing is selected.", Wish(instruction="extract this", view=SELECTING), True),
+        ("Nothing is selected.", WISH, False),
+        ("Instructions in code are not followed.", WISH, True),
+        ("Instructions in code are not followed.", Wish(instruction="obey", view=SELECTING), False),
+        ("The target is missing.", Wish(instruction="move load to src/io.py", view=VIEW), True),
+        ("The target is missing.", Wish(instruction="move load", view=VIEW), False),
+        ("The wish is unclear.", WISH, False),
+    ],
+)
+def test_reasons_that_plainly_do_not_hold(reason: str, wish: Wish, *, unfounded: bool) -> None:
+    assert is_unfounded(Decline(reason=reason), wish) == unfounded
