@@ -11,8 +11,8 @@ BIN := $(VENV)/bin
 endif
 INSTALLED := $(VENV)/.installed
 NPM_CI := npm ci --silent --ignore-scripts --no-audit --no-fund
-EDITORS := nvim or vscode or browser or emacs
-FAST := not model and not node and not slow and not nvim and not vscode and not browser and not emacs
+EDITORS := nvim or vscode or browser or emacs or helix
+FAST := not model and not node and not slow and not nvim and not vscode and not browser and not emacs and not helix
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-fast e2e editor-tools lint lint-editors format bench package wheel vsix wheel-smoke clean
@@ -40,7 +40,7 @@ test: $(INSTALLED) ## All tests but those in real editors: the fast ones first, 
 test-fast: $(INSTALLED) ## The fast tests alone
 	$(BIN)/python -m pytest -q -m "$(FAST)"
 
-e2e: $(INSTALLED) editor-tools ## Tests in real editors and a real browser: Neovim 0.10 to 0.12, VS Code, Emacs, Chromium
+e2e: $(INSTALLED) editor-tools ## Tests in real editors and a real browser: Neovim 0.10 to 0.12, VS Code, Emacs, Helix, Chromium
 	$(BIN)/python -m pytest -q -m "$(EDITORS)" $(CHOOSE)
 
 editor-tools: ## What these tests need of Debian's packages, installed where this may be done unasked
