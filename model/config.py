@@ -193,7 +193,8 @@ class LayerConfig:
     """One block: norm, mixer, residual, norm, MLP, residual. The mixer is attention, or recurrent.
 
     With `parallel` there is one norm, and attention and MLP both read it (Phi-2). What each adds to the residual is
-    multiplied by `residual_scale`. With `NO_MLP` the block ends after the mixer (Mamba-2).
+    multiplied by `residual_scale`. With `NO_MLP` the block ends after the mixer (Mamba-2). With `wide_residual` the
+    residual is kept in float32 whatever the rest is computed in.
     """
 
     norm: NormConfig
@@ -201,6 +202,7 @@ class LayerConfig:
     mlp: MlpConfig = NO_MLP
     parallel: bool = False
     residual_scale: float = 1.0
+    wide_residual: bool = False
 
     @property
     def attention(self) -> AttentionConfig:

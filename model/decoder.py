@@ -57,10 +57,16 @@ class Layer(nn.Module):
         sines: Tensor | None,
         mask: Tensor | None,
         past: Past | Memory | None = None,
+        dtype: torch.dtype | None = None,
     ) -> Tensor:
-        """x [B, T, D] to [B, T, D]; the rest as `Attention.forward` has it. Recurrent mixers need `past` alone."""
+        """x [B, T, D] to [B, T, D]; the rest as `Attention.forward` has it. Recurrent mixers need `past` alone.
+
+        `dtype` is what is computed in, where the residual is wider.
+        """
         scale = self.config.residual_scale
-        normed = self.attention_norm(x)
+        normed = self.attention_norm(x if dtype is None else x.to(dtype))
+        if self.config.wide_residual:
+            x = x.float()
         if self.config.is_attention:
             mixed: Tensor = self.attention(normed, cosines=cosines, sines=sines, mask=mask, past=past)
         else:
@@ -120,7 +126,7 @@ class Decoder(nn.Module):
             memory = None if past is None else past[index]
             if not isinstance(config.mixer, AttentionConfig):
                 assert documents is None, "a state does not know where a document ends"
-                x = layer(x, cosines=None, sines=None, mask=None, past=memory)
+                x = layer(x, cosines=None, sines=None, mask=None, past=memory, dtype=self.embedding.weight.dtype)
                 continue
             rope, window = config.mixer.rope, config.mixer.window
             if rope not in tables:
@@ -131,7 +137,7 @@ class Decoder(nn.Module):
             cosines, sines = tables[rope]
             x = layer(x, cosines=cosines, sines=sines, mask=masks[window], past=memory)
         normed: Tensor = self.norm(x)
-        return normed
+        return normed.to(self.embedding.weight.dtype)
 
     def head(self, hidden: Tensor) -> Tensor:
         """Logits [..., V] of hidden states [..., D]."""

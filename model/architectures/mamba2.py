@@ -32,7 +32,8 @@ def configure(settings: Settings) -> ModelConfig:
         conv_bias=settings.flag("use_conv_bias", True),
         limits=time_limits(settings),
     )
-    layers = (LayerConfig(norm=norm, mixer=mixer),) * settings.integer("num_hidden_layers")
+    wide = settings.flag("residual_in_fp32", True)
+    layers = (LayerConfig(norm=norm, mixer=mixer, wide_residual=wide),) * settings.integer("num_hidden_layers")
     return model_config(settings, layers, norm=norm, context_tokens=CONTEXT_TOKENS)
 
 

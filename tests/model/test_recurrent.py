@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 
+from model.checkpoint.decoder import fill_decoder
+from model.checkpoint.folder import open_folder
 from model.layers import delta, state_space
 from model.layers.recurrent import CausalConvolution
+from tests.model.tiny_hf import CASES, VOCABULARY, Case, hf_model, write_hf
 
 TOKENS = 150
 """Two whole blocks and a part of one."""
@@ -89,3 +96,26 @@ def test_the_convolution_is_torchs(bias: bool) -> None:
             joined.transpose(1, 2), convolution.weight[:, None], convolution.bias, groups=6
         ).transpose(1, 2)
         torch.testing.assert_close(convolution(joined), functional.silu(expected))
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_the_residual_is_as_wide_as_the_checkpoint_says(wide: bool, tmp_path: Path) -> None:
+    """In bfloat16, beside embeddings so large that a narrow residual loses what layers add: closer to HF than the other
+    way is."""
+    settings = {"num_hidden_layers": 8, "residual_in_fp32": wide, "tie_word_embeddings": False}
+    folder = write_hf(tmp_path / "tiny", Case("Mamba2Config", CASES["mamba-2"].settings | settings))
+    weights = load_file(folder / "model.safetensors")
+    weights["backbone.embeddings.weight"] *= 256
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    ids = torch.randint(0, VOCABULARY, (4, 40), generator=torch.Generator().manual_seed(1))
+    checkpoint = open_folder(folder)
+    away = {}
+    with torch.no_grad():
+        theirs = hf_model(folder).bfloat16()(ids).logits.float()
+        for width in (True, False):
+            layers = tuple(replace(layer, wide_residual=width) for layer in checkpoint.config.layers)
+            config = replace(checkpoint.config, layers=layers)
+            decoder = fill_decoder(config, checkpoint.weights(), dtype=torch.bfloat16)
+            away[width] = float((decoder.head(decoder(ids)).float() - theirs).abs().mean())
+    assert checkpoint.config.layers[0].wide_residual is wide
+    assert away[wide] < 0.85 * away[not wide]
