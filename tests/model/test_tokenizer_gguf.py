@@ -25,6 +25,7 @@ TEXTS = [
     "def area(radius: float) -> float:\n    return 3.14159 * radius ** 2  # it's HERE'S\n",
     "\tif (x != null) {\r\n\t\treturn 1234567;\r\n\t}",
     "Grüße, 世界 🎉\u200d👩‍💻",
+    "Привет, ΚΌΣΜΕ! 한국어 x²+½ «ok» ",
     "   \n\n  aaaaaaaaaaaa ____________ ======= //\n",
 ]
 
@@ -99,21 +100,34 @@ def test_tekken_encodes_as_mistral_common_does(tmp_path: Path) -> None:
             assert ours.encode(text) == expected
 
 
-@pytest.mark.parametrize("pre", ["llama-bpe", "qwen2", "gpt-4o", "phi-2"])
+_LETTERS = r"\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-Ֆ]+"
+"""DeepSeek's, of Latin, Greek, Cyrillic and Armenian."""
+_PRES = ["llama-bpe", "dbrx", "qwen2", "gpt-4o", "phi-2", "deepseek-llm", "deepseek-coder", "mellum", "mellum2"]
+
+
+@pytest.mark.parametrize("pre", _PRES)
 def test_patterns_split_as_the_published_ones(pre: str, tmp_path: Path) -> None:
     """Patterns as the models' own `tokenizer.json` files have them, over a vocabulary trained with them."""
     ends = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
     lower, upper = r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]", r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]"
     tail = r"\s*[\r\n]+|\s+(?!\S)|\s+"
+    llama_3 = rf"{ends}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{{1,3}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|{tail}"
     published = {
-        "llama-bpe": rf"{ends}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{{1,3}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|{tail}",
-        "qwen2": rf"{ends}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|{tail}",
-        "gpt-4o": rf"[^\r\n\p{{L}}\p{{N}}]?{upper}*{lower}+{ends}?|[^\r\n\p{{L}}\p{{N}}]?{upper}+{lower}*{ends}?"
-        rf"|\p{{N}}{{1,3}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|{tail}",
+        "llama-bpe": [llama_3],
+        "dbrx": [llama_3],
+        "qwen2": [rf"{ends}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|{tail}"],
+        "gpt-4o": [
+            rf"[^\r\n\p{{L}}\p{{N}}]?{upper}*{lower}+{ends}?|[^\r\n\p{{L}}\p{{N}}]?{upper}+{lower}*{ends}?"
+            rf"|\p{{N}}{{1,3}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|{tail}"
+        ],
+        "deepseek-llm": ["[\r\n]", _LETTERS, r"\s?[!-/:-~！-／：-～‘-‟　-。]+", r"\s+$", "[一-龥ࠀ-一가-퟿]+"],
+        "deepseek-coder": ["[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-퟿]+"],
     }
     theirs = Bpe(models.BPE())
-    bytes_alone = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=pre == "phi-2")
-    split = [pre_tokenizers.Split(Regex(published[pre]), "isolated")] if pre in published else []
+    split: list[Any] = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in published.get(pre, [])]
+    if pre.startswith(("deepseek", "mellum2")):
+        split.append(pre_tokenizers.Digits(individual_digits=True))
+    bytes_alone = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=pre not in published)
     theirs.pre_tokenizer = pre_tokenizers.Sequence([*split, bytes_alone])
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=420, initial_alphabet=alphabet, show_progress=False)
