@@ -13,6 +13,7 @@ from pygls.exceptions import JsonRpcException, JsonRpcRequestCancelled
 from pygls.protocol import (
     JsonRPCNotification,
     JsonRPCRequestMessage,
+    JsonRPCResponseMessage,
     LanguageServerProtocol,
     default_converter,
     lsp_method,
@@ -44,7 +45,11 @@ def converter() -> Converter:
             id=data["id"], method=data["method"], params=data.get("params"), jsonrpc=data["jsonrpc"]
         )
 
+    def plain_response(data: dict[str, Any], _: type) -> JsonRPCResponseMessage:
+        return JsonRPCResponseMessage(id=data["id"], result=data.get("result"), jsonrpc=data["jsonrpc"])
+
     made.register_structure_hook(JsonRPCNotification, plain)
+    made.register_structure_hook(JsonRPCResponseMessage, plain_response)
     made.register_structure_hook(JsonRPCRequestMessage, plain_request)
     return made
 

@@ -17,8 +17,9 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 from pygls.uris import from_fs_path
 
-from completion.refactor.worker_process import Reply, Request, ask
+from completion.refactor.worker_process import Rename, Reply, Request, ask
 from lsp.documents import Document
+from lsp.editors_rename import can_be_asked, rename_by_editor
 from lsp.inline import to_place
 from lsp.positions import units
 from lsp.server import Server
@@ -40,7 +41,7 @@ _KINDS = [
 ]
 _UNUSED = re.compile(r"F401|unused.import|imported but unused|is not accessed", re.IGNORECASE)
 
-Ask = Callable[[Request], Awaitable[Reply]]
+Ask = Callable[[Request, Rename | None], Awaitable[Reply]]
 
 
 def add_refactoring(server: Server, ask_worker: Ask = ask) -> None:
@@ -125,8 +126,12 @@ async def _asked(server: Server, document: Document, data: dict[str, Any], ask_w
             "engine_token_file": settings.engine_token_file, "threads": settings.threads,
         },
     }  # fmt: skip
+
+    async def rename(question: Mapping[str, Any]) -> dict[str, Any] | None:
+        return await rename_by_editor(server, document, question)
+
     try:
-        reply = await ask_worker(request)
+        reply = await ask_worker(request, rename if can_be_asked(server) else None)
     except TerselyError as error:
         raise JsonRpcException(str(error)) from error
     if "error" in reply:

@@ -24,6 +24,7 @@ from completion.refactor.calls import (
 from completion.refactor.outcome import Outcome
 from completion.refactor.overlay import Overlay
 from completion.refactor.plan import Fill
+from completion.refactor.renamer import Renamer
 from completion.refactor.verify import broken
 from model.errors import RefusedError
 
@@ -31,13 +32,16 @@ if TYPE_CHECKING:
     from completion.refactor.tools.rewrite import Rule
 
 
-def carry_out(call: ActingCall, overlay: Overlay, *, fill: Fill | None = None, prefer: str = "") -> Outcome:
+def carry_out(
+    call: ActingCall, overlay: Overlay, *, fill: Fill | None = None, prefer: str = "", renamer: Renamer | None = None
+) -> Outcome:
     """Carry out one call, and verify what came of it; blocks, so call it on a thread.
 
     `fill` writes new code where the call asks for it. `prefer`: the file in focus, which wins where a name may mean
-    several symbols. A refusal, and a change that would break the code, leave the overlay as it was.
+    several symbols. `renamer`: who else can rename. A refusal, and a change that would break the code, leave the
+    overlay as it was.
     """
-    return _verified(overlay, lambda: _dispatch(call, overlay, fill, prefer))
+    return _verified(overlay, lambda: _dispatch(call, overlay, fill, prefer, renamer))
 
 
 def apply_rule(rule: Rule, overlay: Overlay, *, under: str = "") -> Outcome:
@@ -63,13 +67,13 @@ def _verified(overlay: Overlay, work: Callable[[], Outcome]) -> Outcome:
     return outcome
 
 
-def _dispatch(call: ActingCall, overlay: Overlay, fill: Fill | None, prefer: str) -> Outcome:
+def _dispatch(call: ActingCall, overlay: Overlay, fill: Fill | None, prefer: str, renamer: Renamer | None) -> Outcome:
     # Each backend is imported when it is first needed: rope and LibCST take their time.
     match call:
         case Rename():
             from completion.refactor.tools.rename import rename
 
-            return rename(call, overlay, prefer=prefer)
+            return rename(call, overlay, prefer=prefer, renamer=renamer)
         case Move():
             from completion.refactor.tools.move import move
 

@@ -22,6 +22,7 @@ from completion.refactor.cost import Tariff
 from completion.refactor.outcome import Extra, Outcome
 from completion.refactor.overlay import Mark, Overlay
 from completion.refactor.plan import Fill, Plan, Planner
+from completion.refactor.renamer import Renamer
 from completion.refactor.schema import arguments_of, name_of
 from completion.refactor.symbols import outline
 from completion.refactor.tools.rewrite import Rule
@@ -98,6 +99,7 @@ class Session:
     fill: Fill | None = None
     command: str = ""
     accept_extras: bool = False
+    renamer: Renamer | None = None
     tariff: Tariff = field(default_factory=Tariff)
     buffers: InitVar[Mapping[str, str] | None] = None
     overlay: Overlay = field(init=False)
@@ -156,7 +158,7 @@ class Session:
             mark = self.overlay.mark()
             outcomes: list[Outcome] = []
             for call in plan.calls:
-                outcomes.append(carry_out(call, self.overlay, fill=self.fill, prefer=unit.path))
+                outcomes.append(carry_out(call, self.overlay, fill=self.fill, prefer=unit.path, renamer=self.renamer))
                 if not outcomes[-1].done:
                     break
             return self._finished(unit, outcomes, plan, began_s, mark, done)

@@ -1,7 +1,8 @@
-"""The process behind an editor's refactoring: one request on standard input, one reply on standard output, both JSON.
+"""The process behind an editor's refactoring: a request on standard input, a reply on standard output, as JSON lines.
 
-The language server stays light and cancels by ending the process. Nothing is written to the workspace: the reply holds
-edits, and the editor makes them.
+Between them it may ask, `{"rename": …}`, what the editor's own language server would rename; a line answers. The server
+stays light and cancels by ending the process. Nothing is written to the workspace: the reply holds edits, and the
+editor makes them.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from completion.refactor.calls import ACTING
 from completion.refactor.edits import extra_edits, line_edits
 from completion.refactor.overlay import Overlay
 from completion.refactor.plan import Fixed, Hole, Planner
+from completion.refactor.renamer import Question, Renamer
 from completion.refactor.schema import decode
 from completion.refactor.session import Report, Session, Unit
 from completion.refactor.tools.locals import name_at
@@ -32,19 +35,32 @@ def main() -> int:
     """Answer the request on standard input."""
     from completion.refactor.worker_process import Reply
 
-    request = json.loads(sys.stdin.buffer.read())
+    request = json.loads(sys.stdin.buffer.readline())
+    renamer = _ask_editor if request.get("rename") else None
     try:
-        reply: Reply = asyncio.run(answer(request))
+        reply: Reply = asyncio.run(answer(request, renamer=renamer))
     except TerselyError as error:
         reply = {"error": error.message, "hint": error.hint}
     except Exception as error:  # noqa: BLE001 - whatever it is, the editor is told, and the process ends.
         defect = InternalError(f"{type(error).__name__}: {error}", hint="Please report it.")
         reply = {"error": defect.message, "hint": defect.hint}
-    sys.stdout.buffer.write(json.dumps(reply).encode())
+    _say(reply)
     return 0
 
 
-async def answer(request: dict[str, Any]) -> dict[str, Any]:
+def _say(message: Mapping[str, Any]) -> None:
+    sys.stdout.buffer.write(json.dumps(message).encode() + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def _ask_editor(question: Question) -> Mapping[str, Any] | None:
+    """A `Renamer`: the process that started this one passes the question on."""
+    _say({"rename": asdict(question)})
+    found: Mapping[str, Any] | None = json.loads(sys.stdin.buffer.readline())
+    return found
+
+
+async def answer(request: dict[str, Any], *, renamer: Renamer | None = None) -> dict[str, Any]:
     """`root`, `buffers` (path → text), `path`, and a `wish` or a `call`; `lines` selects, `offset` is the cursor.
 
     The reply: `report`, and `changes` with `path`, `created`, `removed`, and `edits` (`LineEdit`). Raises the errors of
@@ -56,8 +72,9 @@ async def answer(request: dict[str, Any]) -> dict[str, Any]:
     async with AsyncExitStack() as held:
         planner = _planner(request, settings, held)
         session = Session(
-            Path(request["root"]), planner, fill=_Fills(settings, held), buffers=request.get("buffers", {})
-        )
+            Path(request["root"]), planner, fill=_Fills(settings, held), renamer=renamer,
+            buffers=request.get("buffers", {}),
+        )  # fmt: skip
         report = await session.run(unit, request.get("wish") or "")
     return {"report": report.as_json(), "changes": _changes(session.overlay, report, request.get("buffers", {}))}
 

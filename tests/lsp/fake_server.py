@@ -18,7 +18,7 @@ from typing import Any
 import lsp.main
 from completion.api import CompletionRequest, EngineState, EngineStatus, Suggestion
 from completion.fake import FakeCompleter
-from completion.refactor.worker_process import Reply, Request, ask
+from completion.refactor.worker_process import Rename, Reply, Request, ask
 from completion.settings import CompletionSettings
 from lsp.handlers import build
 from lsp.server import Server
@@ -72,13 +72,13 @@ class ScriptedCompleter(FakeCompleter):
         return await super().complete(request)
 
 
-async def grant(request: Request) -> Reply:
+async def grant(request: Request, editors: Rename | None) -> Reply:
     """A planner's part for wishes; what is planned is done by the real process."""
     if "call" in request:
-        return await ask(request)
+        return await ask(request, editors)
     if rename := re.fullmatch(r"rename (\S+) to (\S+)", request["wish"]):
         symbol, new_name = rename.groups()
-        return await ask({**request, "call": {"name": "rename", "symbol": symbol, "new_name": new_name}})
+        return await ask({**request, "call": {"name": "rename", "symbol": symbol, "new_name": new_name}}, editors)
     if request["wish"] == "wait":
         waiting.append("begun")
         try:

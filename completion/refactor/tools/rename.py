@@ -11,6 +11,7 @@ from completion.refactor import symbols
 from completion.refactor.calls import Rename
 from completion.refactor.outcome import Extra, Outcome
 from completion.refactor.overlay import Overlay
+from completion.refactor.renamer import Renamer, by_editor
 from completion.refactor.scopes import LANGUAGES, scopes_of
 from completion.refactor.symbols import Place, is_special, resolve
 from completion.refactor.tools import members, modules
@@ -20,9 +21,14 @@ from completion.refactor.tools.rope_project import mirror
 from completion.refactor.tools.within import bearing, of_local
 from model.errors import RefusedError
 
+_BY_EDITOR = "Renamed by the editor's language server."
 
-def rename(call: Rename, overlay: Overlay, *, prefer: str = "") -> Outcome:
-    """Raises `RefusedError`: no such symbol, more than one, or a new name that would take another's meaning."""
+
+def rename(call: Rename, overlay: Overlay, *, prefer: str = "", renamer: Renamer | None = None) -> Outcome:
+    """`renamer`, where there is one, is asked first: rope and scopes do what it does not.
+
+    Raises `RefusedError`: no such symbol, more than one, or a new name that would take another's meaning.
+    """
     if call.symbol.endswith(".py") and overlay.exists(call.symbol):
         return _rename_module(call, overlay)
     place, local = find(overlay, call.symbol, prefer=prefer)
@@ -33,10 +39,12 @@ def rename(call: Rename, overlay: Overlay, *, prefer: str = "") -> Outcome:
     if old == call.new_name:
         raise RefusedError(f"{old} is called so already.", hint="Choose another name.")
     if language == "python":
-        return _rename_python(overlay, place, old, call.new_name, local=local)
+        return _rename_python(overlay, place, old, call.new_name, local=local, renamer=renamer)
     if language not in LANGUAGES:
+        if by_editor(renamer, overlay, place, call.new_name):
+            return Outcome(changed=tuple(one.path for one in overlay.changes()), notes=(_BY_EDITOR,))
         raise RefusedError(f"Names in {language} cannot be followed.", hint="Rewrite by structure instead.")
-    return _rename_elsewhere(overlay, place, old, call.new_name, language, local=local)
+    return _rename_elsewhere(overlay, place, old, call.new_name, language, local=local, renamer=renamer)
 
 
 def find(overlay: Overlay, symbol: str, *, prefer: str = "") -> tuple[Place, bool]:
@@ -50,19 +58,17 @@ def find(overlay: Overlay, symbol: str, *, prefer: str = "") -> tuple[Place, boo
         return place, True
 
 
-def _rename_python(overlay: Overlay, place: Place, old: str, new: str, *, local: bool) -> Outcome:
+def _rename_python(
+    overlay: Overlay, place: Place, old: str, new: str, *, local: bool, renamer: Renamer | None
+) -> Outcome:
     if keyword.iskeyword(new):
         raise RefusedError(f"{new} is a word of the language.", hint="Choose another name.")
-    path, text = place.symbol.path, overlay.read(place.symbol.path)
     member = not local and "." in place.symbol.name and place.symbol.kind in ("method", "field")
-    _no_collision(text, "python", place, new, member=member)
+    _no_collision(overlay.read(place.symbol.path), "python", place, new, member=member)
     mark = overlay.mark()
-    with mirror(overlay) as made:
-        within = of_local(overlay, path, old) if local else bearing(overlay, old)
-        changes = RopeRename(made.project, made.file(path), place.start).get_changes(
-            new, docs=False, in_hierarchy=True, resources=made.files(within)
-        )
-        made.carry_over(changes)
+    theirs = by_editor(renamer, overlay, place, new)
+    if not theirs:
+        _by_rope(overlay, place, old, new, local=local)
     changed = overlay.changed_since(mark)
     if not changed:
         raise RefusedError(f"Rope finds nothing to rename at {old}.", hint="Name the symbol with its file.")
@@ -73,7 +79,18 @@ def _rename_python(overlay: Overlay, place: Place, old: str, new: str, *, local:
         follow_strings(overlay, old, new, paths=[one for one in knowing if one in changed])
         follow_fields(overlay, place, new)
     extras = _extras(overlay, place, old, new, local=local, member=member)
-    return Outcome(changed=overlay.changed_since(mark), extras=tuple(extras))
+    notes = (_BY_EDITOR,) if theirs else ()
+    return Outcome(changed=overlay.changed_since(mark), notes=notes, extras=tuple(extras))
+
+
+def _by_rope(overlay: Overlay, place: Place, old: str, new: str, *, local: bool) -> None:
+    path = place.symbol.path
+    with mirror(overlay) as made:
+        within = of_local(overlay, path, old) if local else bearing(overlay, old)
+        changes = RopeRename(made.project, made.file(path), place.start).get_changes(
+            new, docs=False, in_hierarchy=True, resources=made.files(within)
+        )
+        made.carry_over(changes)
 
 
 def _extras(overlay: Overlay, place: Place, old: str, new: str, *, local: bool, member: bool) -> list[Extra]:
@@ -96,7 +113,9 @@ def _rename_module(call: Rename, overlay: Overlay) -> Outcome:
     return Outcome(changed=overlay.changed_since(mark), extras=tuple(extras))
 
 
-def _rename_elsewhere(overlay: Overlay, place: Place, old: str, new: str, language: str, *, local: bool) -> Outcome:
+def _rename_elsewhere(
+    overlay: Overlay, place: Place, old: str, new: str, language: str, *, local: bool, renamer: Renamer | None
+) -> Outcome:
     path, text = place.symbol.path, overlay.read(place.symbol.path)
     mark = overlay.mark()
     found = scopes_of(text, language)
@@ -108,6 +127,9 @@ def _rename_elsewhere(overlay: Overlay, place: Place, old: str, new: str, langua
     if binding is None and not in_class:
         raise RefusedError(f"It is not clear what {old} refers to.", hint="Name the symbol with its file.")
     _no_collision(text, language, place, new, member=in_class)
+    if by_editor(renamer, overlay, place, new):
+        extras = _extras(overlay, place, old, new, local=local, member=in_class)
+        return Outcome(changed=overlay.changed_since(mark), notes=(_BY_EDITOR,), extras=tuple(extras))
     changed = text
     spans: dict[tuple[int, int], str] = {}
     if binding is not None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -117,3 +119,21 @@ async def test_a_process_that_dies_is_told(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setattr("completion.refactor.worker_process._DOOR", dead)
     with pytest.raises(InternalError, match="code 3"):
         await ask({})
+
+
+async def test_a_process_that_is_not_waited_for_any_more_is_ended(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """This is how a wish is cancelled."""
+    waiting, told = tmp_path / "waiting.py", tmp_path / "pid"
+    waiting.write_text(f"import os, pathlib, time\npathlib.Path({str(told)!r}).write_text(str(os.getpid()))\n"
+                       "time.sleep(600)\n")  # fmt: skip
+    monkeypatch.setattr("completion.refactor.worker_process._DOOR", waiting)
+    asked = asyncio.ensure_future(ask({}))
+    async with asyncio.timeout(20):
+        while not told.exists() or not told.read_text():  # noqa: ASYNC110 - in another process
+            await asyncio.sleep(0.01)
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    assert not psutil.pid_exists(int(told.read_text()))
