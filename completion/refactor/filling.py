@@ -32,4 +32,5 @@ class Filler:
             max_tokens=_MOST_TOKENS,
         )
         found = asyncio.run_coroutine_threadsafe(self._completer.attempt(request), self._loop).result()
-        return found[0].text if found else ""
+        # Something was asked for, so where the likeliest answer is nothing, another one it is.
+        return next((one.text for one in found if one.text.strip()), "")

@@ -67,7 +67,7 @@ def _python(text: str, place: Place, call: AddDocstring, fill: Fill | None, path
             head.pop()
         while head and head[-1].lstrip().startswith("#") and len(head) > node.lineno:
             rest.insert(0, head.pop())
-    said = _said(call, fill, "\n".join(head) + f'\n{inner}"""', '"""\n' + "\n".join(rest), path)
+    said = _said(call, fill, "\n".join(head) + f'\n{inner}"""', "\n" + "\n".join(rest), path)
     blank = [""] if isinstance(node, ast.ClassDef) and rest and rest[0].strip() else []
     return "\n".join([*head, *_quoted(said, inner), *blank, *rest])
 
@@ -90,7 +90,7 @@ def _of_module(call: AddDocstring, overlay: Overlay, fill: Fill | None) -> Outco
     head, rest = lines[:at], lines[at:]
     while rest and not rest[0].strip() and len(rest) > 1:
         rest.pop(0)
-    said = _said(call, fill, "\n".join([*head, '"""']), '"""\n\n' + "\n".join(rest), path)
+    said = _said(call, fill, "\n".join([*head, '"""']), "\n\n" + "\n".join(rest), path)
     overlay.write(path, "\n".join([*head, *_quoted(said, ""), *([""] if rest[0] else []), *rest]))
     return Outcome(changed=(path,))
 
@@ -124,7 +124,9 @@ def _said(call: AddDocstring, fill: Fill | None, prefix: str, suffix: str, path:
         raise RefusedError("A docstring without a text needs a model.", hint="Give the text, or start the engine.")
     else:
         hole = Hole(prefix=prefix, suffix=suffix, path=path, language=detect(path=path).id, instruction=_INSTRUCTION)
-        said = fill(hole).split('"""')[0]
+        said = fill(hole)
+        if hole.language == "python":  # whose quotes were left open: code may come after they close
+            said = said.split('"""' if '"""' in said else "\n")[0]
     said = "\n".join(line.rstrip() for line in said.strip().strip('"').strip().split("\n"))[:_MOST_CHARACTERS]
     if not said:
         raise RefusedError("There is no text to write.", hint="Give a text.")
