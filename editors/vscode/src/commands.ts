@@ -6,7 +6,7 @@ import { InstallError, findPython, install, run } from "./install";
 import { type Server, machine } from "./server";
 import * as settings from "./settings";
 import type { StatusBar } from "./statusBar";
-import { asked, told } from "./wish";
+import { asked, refused, told } from "./wish";
 
 export interface Parts {
   readonly server: Server;
@@ -153,6 +153,10 @@ async function wish(parts: Parts): Promise<void> {
     throw new Error("No text is open.");
   }
   const { document, selection } = editor;
+  const why = refused(document.uri.scheme);
+  if (why !== undefined) {
+    throw new Error(why);
+  }
   const given = await vscode.window.showInputBox({
     title: selection.isEmpty ? "Refactor" : "Refactor the selection",
     prompt: "What should be changed?",

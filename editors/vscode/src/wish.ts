@@ -19,6 +19,11 @@ export interface Report {
   readonly notes: readonly string[];
 }
 
+/** Why nothing can be wished for a document: its files are changed, so they must be on a disk; undefined where it can. */
+export function refused(scheme: string): string | undefined {
+  return scheme === "file" ? undefined : `This text is no file on a disk (${scheme}), and only those are refactored.`;
+}
+
 /** What the server is asked. Nothing selected means the file; undefined where nothing was wished. */
 export function asked(uri: string, given: string | undefined, start: Position, end: Position): Wish | undefined {
   const wish = given?.trim() ?? "";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type Report, asked, told } from "../src/wish";
+import { type Report, asked, refused, told } from "../src/wish";
 
 const URI = "file:///a.py";
 const at = (line: number, character: number) => ({ line, character });
@@ -13,6 +13,13 @@ test("without a selection the wish is about the file", () => {
 test("a selection goes along", () => {
   const range = { start: at(1, 0), end: at(3, 0) };
   assert.deepEqual(asked(URI, "extract", range.start, range.end), { uri: URI, wish: "extract", range });
+});
+
+test("only files on a disk are refactored", () => {
+  assert.equal(refused("file"), undefined);
+  for (const scheme of ["vscode-vfs", "untitled", "git"]) {
+    assert.match(refused(scheme) ?? "", new RegExp(`no file on a disk \\(${scheme}\\)`));
+  }
 });
 
 test("nothing is asked where nothing is wished", () => {

@@ -51,10 +51,15 @@ def _build(folder: Path) -> None:
     (inner / "node_modules.asar").symlink_to("node_modules")
 
 
-def package(folder: Path) -> Path:
-    """The extension as users get it: a .vsix made by the package's own script."""
+def prepare() -> None:
+    """Have what builds the extension."""
     if not (EXTENSION / "node_modules" / "esbuild").is_dir():
         run_or_skip(WHAT, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", cwd=EXTENSION, timeout_s=180)
+
+
+def package(folder: Path) -> Path:
+    """The extension as users get it: a .vsix made by the package's own script."""
+    prepare()
     command = ["npm", "run", "--silent", "package", "--", "--out", str(folder / "tersely.vsix")]
     done = subprocess.run(command, cwd=EXTENSION, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
