@@ -21,6 +21,7 @@ _QUOTED = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'")
 _ENDS = ".,;:!?"
 _PAIRS = (("`", "`"), ('"', '"'), ("'", "'"), ("“", "”"), ("«", "»"), ("[", "]"), ("<", ">"), ("(", ")"))
 _LEAST_SHARED = 3
+_MOST_SELECTED = 20_000
 _SCRIPT_RESERVED = """break case catch class const continue debugger default delete do else enum export extends false
 finally for function if import in instanceof new null return super switch this throw true try typeof var void while"""
 _RESERVED = frozenset(keyword.kwlist) | frozenset(_SCRIPT_RESERVED.split())
@@ -69,9 +70,9 @@ def chunks(text: str) -> list[str]:
 def shared(selected: str, text: str) -> tuple[str, ...]:
     """The longest runs of words and signs that the selected code and a wish have in common, in the order of the code.
 
-    A selection of one line is one of them, since "this" may mean all of it.
+    A selection of one line is one of them, since "this" may mean all of it. Of a long one, the first part is looked at.
     """
-    ours, theirs = _CHUNK.findall(selected), _CHUNK.findall(text)
+    ours, theirs = _CHUNK.findall(selected[:_MOST_SELECTED]), _CHUNK.findall(text)
     found: dict[str, None] = {}
     ends = [0] * (len(theirs) + 1)  # how many chunks before each place of the wish stand before the place of the code
     for chunk in ours:
