@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from completion.context.facts import Definition, Facts, Import
+from completion.context.facts import MAX_DEFINITIONS, MAX_NAME, Definition, Facts, Found, Import
 from completion.context.grammars import Grammar, grammar
 from completion.context.imports import read_imports
+from completion.context.python_outline import outline
 
 if TYPE_CHECKING:
     from tree_sitter import Node
@@ -21,46 +21,38 @@ _WHOLE_LINES = 6
 _SIGNATURE_LINES = 8
 _LINE_CHARACTERS = 200
 _DOC_CHARACTERS = 100
-_MAX_DEFINITIONS = 2000
 _COMMENT_MARKS = ("///", "//!", "//", "/**", "/*", "*/", "*", "##", "#", "--", "--[[", ";;")
 _PYTHON_DOC = re.compile(r"""^\s*[rRuU]?(\"\"\"|'''|"|')\s*(.*)""")
 _TAG = re.compile(r"</?[a-z]\w*(?:\s[^<>]*)?/?>")
 _RECEIVER = re.compile(r"(\w+)\s*(?:\[[^\]]*\])?\s*\)?\s*$")
 
 
-@dataclass(slots=True)
-class _Found:
-    """A definition in the making: rows count from 0, `body_row` is where its body begins."""
-
-    kind: str
-    name: str
-    start: int
-    end: int
-    first_row: int
-    last_row: int
-    body_row: int
-    body_column: int
-    receiver: str
-
-
 def extract(text: str, language: str) -> Facts:
     """Definitions and imports of a text. Broken code gives what can be told of it; unknown languages give nothing."""
+    read = outline(text) if language == "python" else None
+    return extract_by_grammar(text, language) if read is None else _facts(text, language, *read)
+
+
+def extract_by_grammar(text: str, language: str) -> Facts:
+    """The same by tree-sitter: the only way for most languages, and the reference for Python."""
     found = grammar(language)
     if found is None:
         return Facts(language=language)
-    definitions, imports = _query(found, text.encode("utf-8", "replace"), language)
-    lines = text.split("\n")
+    return _facts(text, language, *_query(found, text.encode("utf-8", "replace"), language))
+
+
+def _facts(text: str, language: str, definitions: list[Found], imports: list[Import]) -> Facts:
     return Facts(
         language=language,
-        definitions=tuple(_define(definitions, lines, language)),
+        definitions=tuple(_define(definitions, text.split("\n"), language)),
         imports=tuple(dict.fromkeys(imports)),
     )
 
 
-def _query(found: Grammar, source: bytes, language: str) -> tuple[list[_Found], list[Import]]:
+def _query(found: Grammar, source: bytes, language: str) -> tuple[list[Found], list[Import]]:
     from tree_sitter import QueryCursor
 
-    definitions: dict[tuple[int, str], _Found] = {}
+    definitions: dict[tuple[int, str], Found] = {}
     imports: list[Import] = []
     tree = found.parser.parse(source)
     for _, captures in QueryCursor(found.query).matches(tree.root_node):
@@ -72,15 +64,15 @@ def _query(found: Grammar, source: bytes, language: str) -> tuple[list[_Found], 
             if kind in _HELPERS or kind.startswith("_"):
                 continue
             one = _found(kind, nodes[0], captures)
-            if one is not None and len(definitions) < _MAX_DEFINITIONS:
+            if one is not None and len(definitions) < MAX_DEFINITIONS:
                 definitions.setdefault((one.start, one.name), one)
     return sorted(definitions.values(), key=lambda one: (one.start, -one.end)), imports
 
 
-def _found(kind: str, node: Node, captures: dict[str, list[Node]]) -> _Found | None:
+def _found(kind: str, node: Node, captures: dict[str, list[Node]]) -> Found | None:
     names = captures.get("name", [node])
     name = (names[0].text or b"").decode("utf-8", "replace").strip()
-    if not name or len(name) > 120 or "\n" in name:
+    if not name or len(name) > MAX_NAME or "\n" in name:
         return None
     parent = node.parent
     if parent is not None and parent.type in _WRAPPERS:
@@ -92,7 +84,7 @@ def _found(kind: str, node: Node, captures: dict[str, list[Node]]) -> _Found | N
     if last_column == 0 and last_row > first_row:
         last_row -= 1
     body_row, body_column = body.start_point if body else (first_row, -1)
-    return _Found(
+    return Found(
         kind=kind,
         name=name,
         start=node.start_byte,
@@ -105,10 +97,10 @@ def _found(kind: str, node: Node, captures: dict[str, list[Node]]) -> _Found | N
     )
 
 
-def _define(found: list[_Found], lines: list[str], language: str) -> list[Definition]:
+def _define(found: list[Found], lines: list[str], language: str) -> list[Definition]:
     """Give each definition its owner, and drop what is local to a function."""
     made: list[Definition] = []
-    open_: list[_Found] = []
+    open_: list[Found] = []
     fields: set[tuple[str, str]] = set()
     for one in found:
         while open_ and open_[-1].end <= one.start:
@@ -147,7 +139,7 @@ def _define(found: list[_Found], lines: list[str], language: str) -> list[Defini
     return made
 
 
-def _shown(one: _Found, lines: list[str], language: str) -> str:
+def _shown(one: Found, lines: list[str], language: str) -> str:
     """The signature with a short documentation; a short function whole."""
     if one.kind in ("field", "constant", "type") or one.body_column < 0:
         return _clip(lines[one.first_row : min(one.last_row + 1, one.first_row + _WHOLE_LINES)])

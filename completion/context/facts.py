@@ -8,6 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+MAX_DEFINITIONS = 2000
+"""Of one file; what has more was made by a tool."""
+MAX_NAME = 120
+"""Characters of a definition's name."""
+
 
 class Definition(NamedTuple):
     """A name that a file defines. Lines count from 1, the last included."""
@@ -30,6 +35,24 @@ class Import(NamedTuple):
     name: str
     alias: str
     """The name that is bound here; empty where nothing is (an include)."""
+
+
+@dataclass(slots=True)
+class Found:
+    """A definition in the making. `start` and `end` tell what is in what; rows count from 0.
+
+    `body_row` is where its body begins; a `body_column` of −1 tells that it has none.
+    """
+
+    kind: str
+    name: str
+    start: int
+    end: int
+    first_row: int
+    last_row: int
+    body_row: int
+    body_column: int
+    receiver: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
