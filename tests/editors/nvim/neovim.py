@@ -79,7 +79,7 @@ class Neovim:
 
     def start(self) -> None:
         # A prompt such as "Press ENTER" would wait for ever: there is room for long messages.
-        options = f"set rtp^={PLUGIN} nomore cmdheight=9"
+        options = f"set rtp^={PLUGIN} nomore cmdheight=9 termguicolors"
         argv = [*self.command, "--embed", "--headless", "--clean", "-n", "--cmd", options]
         homes = {f"XDG_{name}_HOME": str(self.folder / name.lower()) for name in ("CONFIG", "DATA", "STATE", "CACHE")}
         wanted = {**self.environment, **homes, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

@@ -121,6 +121,53 @@ def test_a_file_that_comes_is_a_buffer(neovim: Neovim, tmp_path: Path):
     assert (tmp_path / "shapes.py").exists()
 
 
+OTHER = """
+_G.renamed = {}
+local function other(dispatchers)
+  return {
+    request = function(method, params, callback)
+      local result = nil
+      if method == "initialize" then
+        result = { capabilities = { renameProvider = true, positionEncoding = "utf-16" } }
+      elseif method == "textDocument/rename" then
+        table.insert(_G.renamed, params)
+        local edits = {}
+        for _, line in ipairs(_G.lines) do
+          local start, stop = { line = line[1], character = line[2] }, { line = line[1], character = line[2] + 4 }
+          table.insert(edits, { range = { start = start, ["end"] = stop }, newText = params.newName })
+        end
+        local document = { uri = params.textDocument.uri, version = vim.NIL }
+        result = { documentChanges = { { textDocument = document, edits = edits } } }
+      end
+      vim.schedule(function() callback(nil, result) end)
+      return true, 1
+    end,
+    notify = function() return true end,
+    is_closing = function() return false end,
+    terminate = function() end,
+  }
+end
+vim.lsp.start({ name = "other", cmd = other, root_dir = vim.fn.getcwd() })
+"""
+
+
+def test_another_language_server_renames(neovim: Neovim):
+    """It is asked in its own units, and its edits are the change."""
+    start(neovim)
+    neovim.open("‸é = '\U0001f600'; area = 1\nprint(area)\n", name="wide.py")
+    neovim.type("<Esc>")
+    neovim.lua("_G.lines = { { 0, 10 }, { 1, 6 } }")
+    neovim.lua(OTHER)
+    neovim.until(lambda: neovim.lua("return #vim.lsp.get_clients({ bufnr = 0 })") == 2)
+    neovim.nvim.command("Tersely refactor rename area to size")
+    neovim.until(lambda: neovim.text == "é = '\U0001f600'; size = 1\nprint(size)")
+    told = neovim.until(lambda: neovim.notified()[1:])
+    assert "Renamed by the editor's language server." in told[-1]
+    [asked] = neovim.lua("return _G.renamed")
+    assert asked["position"] == {"line": 0, "character": 10}
+    assert asked["newName"] == "size"
+
+
 def test_the_words_are_completed(neovim: Neovim):
     assert neovim.nvim.funcs.getcompletion("Tersely ref", "cmdline") == ["refactor"]
     assert neovim.nvim.funcs.getcompletion("'<,'>Tersely ref", "cmdline") == ["refactor"]

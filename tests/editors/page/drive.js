@@ -26,7 +26,7 @@ async function until(page, what, condition) {
 
 /** A page that notes what it asks for and what goes wrong. */
 async function open(browser, saw, options, where = address) {
-  const page = await browser.newPage({ viewport: SIZE, ...options });
+  const page = await browser.newPage({ viewport: SIZE, deviceScaleFactor: 1.5, ...options });
   page.on("request", (request) => saw.hosts.add(new URL(request.url()).host));
   page.on("console", (message) => ["error", "warning"].includes(message.type()) && saw.complaints.push(message.text()));
   page.on("pageerror", (error) => saw.complaints.push(error.message));
@@ -94,6 +94,13 @@ async function watchLive(page, saw) {
   await until(page, "what came meanwhile", async () => (await rows(page, "times")) === before + 2);
 }
 
+/** The page from its top to the end of its second plot. */
+async function picture(page, name) {
+  const end = await page.locator("#spread-plot").evaluate((plot) => plot.closest("section").getBoundingClientRect().bottom + scrollY);
+  const clip = { x: 0, y: 0, width: SIZE.width, height: Math.ceil(end) + 8 };
+  await page.screenshot({ path: path.join(screenshots, name), clip, fullPage: true });
+}
+
 async function main() {
   const browser = await chromium.launch({ executablePath: browserPath, args: ["--no-sandbox"] });
   const saw = { hosts: new Set(), complaints: [] };
@@ -107,15 +114,17 @@ async function main() {
     }
     await lookAround(light, saw);
     await watchLive(light, saw);
-    await light.evaluate(() => scrollTo(0, 0));
     await light.mouse.move(5, 5);
-    await light.screenshot({ path: path.join(screenshots, "page.png") });
     const ground = (page) => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
     saw.grounds = [await ground(light)];
     await light.emulateMedia({ colorScheme: "dark" });
     saw.grounds.push(await ground(light));
     saw.violationsInTheDark = await audit(light);
-    await light.screenshot({ path: path.join(screenshots, "page-dark.png") });
+    await picture(light, "page-dark.png");
+    // Plots are drawn anew in other colours, so that what keys pointed at is not marked any more.
+    await light.emulateMedia({ colorScheme: "light" });
+    await picture(light, "page.png");
+    await light.emulateMedia({ colorScheme: "dark" });
     await light.emulateMedia({ reducedMotion: "reduce" });
     await light.setViewportSize({ width: 380, height: 800 });
     await light.waitForTimeout(300);

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import random
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ from model.service.managed import ManagedEngine
 from model.service.options import EngineOptions
 from tests.cli.test_page import page
 from tests.editors import chromium
+from tests.editors.keeping import keep
 from tests.model.service.conftest import home as home
 from tests.model.service.serving import serve
 
@@ -81,13 +80,6 @@ async def complete(engine: Engine, source: str, *, wanted: int) -> None:
                 break
 
 
-def keep(screenshots: Path) -> None:
-    """Where the documents' pictures are made anew."""
-    folder = os.environ.get("TERSELY_SCREENSHOTS")
-    for picture in screenshots.glob("*.png") if folder else ():
-        shutil.copy(picture, folder)  # type: ignore[arg-type]
-
-
 def check(saw: dict[str, Any], address: str, *, requests: int) -> None:
     """What has to hold of the page, whatever it shows."""
     assert saw["complaints"] == []
@@ -130,7 +122,7 @@ async def test_the_page_of_the_embedded_model(home: Path, tmp_path: Path):
             address = told["url"]
             saw: Any = await asyncio.to_thread(chromium.drive, DRIVER, address, ask, tmp_path)
     await engine.aclose()
-    keep(tmp_path)
+    keep(tmp_path / "page.png", tmp_path / "page-dark.png")
     check(saw, address, requests=asked)
     assert saw["title"] == "smollm2-135m – tersely engine"
     assert address.startswith(f"{saw['address']}#"), "the token stays in the address bar"
