@@ -17,6 +17,8 @@ from model.checkpoint.shapes import weight_shapes
 from model.decoder import Decoder
 from tests.model.tiny_hf import CASES, VOCABULARY, hf_model, write_hf
 
+DENSE_AGREE, MIXTURES_AGREE = 0.9, 0.8
+
 
 @pytest.fixture(scope="module", params=CASES)
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -49,6 +51,18 @@ def test_positions_far_into_the_context_equal_hf(folder: Path) -> None:
     positions = torch.arange(3000, 3012)[None]
     with torch.no_grad():
         _assert_close(decoder.head(decoder(ids, positions=positions)), theirs(ids, position_ids=positions).logits)
+
+
+def test_bfloat16_mostly_chooses_hfs_token(folder: Path) -> None:
+    """The likeliest token at every position. Where logits of noise are close, or routers waver, it moves."""
+    checkpoint, ids = HuggingFaceCheckpoint(folder), _ids(4, 60)
+    decoder = fill_decoder(checkpoint.config, checkpoint.weights(), dtype=torch.bfloat16)
+    with torch.no_grad():
+        theirs, ours = hf_model(folder)(ids).logits.argmax(-1), decoder.head(decoder(ids)).argmax(-1)
+    agreement = float((ours == theirs).float().mean())
+    routed = any(layer.mlp.router is not None for layer in checkpoint.config.layers)
+    print(f"{folder.name}: {agreement:.3f}")
+    assert agreement >= (MIXTURES_AGREE if routed else DENSE_AGREE)
 
 
 def test_the_shapes_written_out_are_the_decoders(folder: Path) -> None:

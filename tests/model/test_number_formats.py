@@ -32,8 +32,6 @@ FORMATS = [Quantize.INT8, Quantize.INT4, Quantize.FP8, Quantize.FP8_BLOCK]
 TINY_BOUNDS = {Quantize.INT8: 0.1, Quantize.INT4: 0.8, Quantize.FP8: 0.4, Quantize.FP8_BLOCK: 0.4}
 REAL_BOUNDS = {Quantize.INT8: 0.01, Quantize.INT4: 0.25, Quantize.FP8: 0.04, Quantize.FP8_BLOCK: 0.04}
 """Of SmolLM2 135M, the embedded model, whose weights are 4-bit already."""
-BFLOAT16_AGREEMENT = 0.8
-"""Of the likeliest tokens of tiny random models, where rivals are close and routers waver; without experts 0.94."""
 PROMPT = """def merge(left: list[int], right: list[int]) -> list[int]:
     merged = []
     while left and right:
@@ -131,14 +129,6 @@ def test_projections_and_experts_are_packed_and_what_decides_is_not(checkpoint: 
         precise = ".router." in name or "norm." in name or name.endswith(("rate_log", "step_bias", "skip"))
         assert weight.dtype == (torch.float32 if precise else torch.bfloat16), name
     assert torch.isfinite(_logits(wide)).all()
-
-
-def test_bfloat16_mostly_chooses_the_same_token(checkpoint: Checkpoint) -> None:
-    exact = _logits(fill_decoder(checkpoint.config, checkpoint.weights()))
-    rounded = _logits(fill_decoder(checkpoint.config, checkpoint.weights(), dtype=torch.bfloat16))
-    agreement = float((exact.argmax(-1) == rounded.argmax(-1)).float().mean())
-    print(checkpoint.config.architecture, agreement)
-    assert agreement >= BFLOAT16_AGREEMENT
 
 
 @pytest.mark.parametrize("quantize", FORMATS, ids=str)
