@@ -99,12 +99,18 @@ def _add_documents(server: Server) -> None:
         if document is None:
             logger.warning("A change of a document that is not open is passed over: %s", params.text_document.uri)
             return
+        before = document.buffer.text
         for change in params.content_changes:
             if isinstance(change, types.TextDocumentContentChangePartial):
                 start, end = inline.to_place(change.range.start), inline.to_place(change.range.end)
                 document.buffer.replace(start, end, change.text)
+                if len(params.content_changes) == 1 and host.serves(document):
+                    first, last = sorted((start.line, end.line))
+                    host.recent.changed(document, before=before, first=first, last=last, text=change.text)
+                    continue
             else:
                 document.buffer.replace_all(change.text)
+            host.recent.forget()
         document.buffer.version = params.text_document.version
         host.changed(document)
 

@@ -31,6 +31,7 @@ from lsp.acceptance import Offers
 from lsp.documents import Document, Documents
 from lsp.flights import Flights
 from lsp.positions import Place
+from lsp.recent_edits import RecentEdits
 from lsp.settings import Problem, Settings, needs_new_completer
 from lsp.status import LOADING, Editor, StatusBoard
 from model.api import Feedback, Listening
@@ -84,6 +85,7 @@ class Host:
         self._retry_s = _FIRST_RETRY_S
         self._retry_after_s = 0.0
         self.documents = Documents()
+        self.recent = RecentEdits()
         self.offers = Offers(self._pass_on)
         self._passing: set[asyncio.Task[None]] = set()
         self.board = StatusBoard(editor)

@@ -57,7 +57,7 @@ def add_refactoring(server: Server, ask_worker: Ask = ask) -> None:
         wanted = params.context.only
         return [
             action
-            for action in _offered(document, params)
+            for action in [*_offered(document, params), *_repeats(server, document)]
             if wanted is None or any(_is_kind(action.kind, one) for one in wanted)
         ]
 
@@ -67,7 +67,7 @@ def add_refactoring(server: Server, ask_worker: Ask = ask) -> None:
         document = server.host.documents.get(str(data.get("uri", "")))
         if document is None:
             raise JsonRpcException("The document is not open any more.")
-        reply = await _asked(server, document, dict(data), ask_worker)
+        reply = await _asked(server, document, _with_edits(server, document, dict(data)), ask_worker)
         report = reply["report"]
         if report["status"] != "changed":
             raise JsonRpcException(str(report["reason"]))
@@ -164,7 +164,8 @@ def workspace_edit(server: Server, document: Document, reply: Reply) -> types.Wo
     """
     versioned = server.client_can("workspace", "workspace_edit", "document_changes")
     annotated = versioned and server.client_can("workspace", "workspace_edit", "change_annotation_support")
-    doubtful = annotated and float(reply["report"].get("confidence", 1.0)) < _LIKELY
+    sure = float(reply["report"].get("confidence", 1.0)) >= _LIKELY and not reply.get("look_first")
+    doubtful = annotated and not sure
     changes: list[Any] = []
     for change in reply["changes"]:
         uri, open_one = _where(server, document, str(change["path"]))
@@ -257,6 +258,30 @@ def _offered(document: Document, params: types.CodeActionParams) -> list[types.C
             fix.diagnostics = unused
             found.append(fix)
     return found
+
+
+def _repeats(server: Server, document: Document) -> list[types.CodeAction]:
+    """After two edits alike: the third, and all others. Whether there is a rule is found out when it is chosen."""
+    if not server.host.recent.alike(document):
+        return []
+    titles = {"Make the last two edits everywhere": False, "Save the last two edits as a rule": True}
+    return [
+        types.CodeAction(
+            title=title, kind=_PLAIN_KINDS.RefactorRewrite, data={"uri": document.uri, "repeat": True, "save": save}
+        )
+        for title, save in titles.items()
+    ]
+
+
+def _with_edits(server: Server, document: Document, data: dict[str, Any]) -> dict[str, Any]:
+    """The request with the edits that are to be repeated, which the editor need not carry about."""
+    if not data.get("repeat"):
+        return data
+    edits = server.host.recent.alike(document)
+    if not edits:
+        raise JsonRpcException("Something else was edited meanwhile.")
+    pairs = [{"path": one.document.path, "before": one.before, "after": one.after} for one in edits]
+    return {**data, "repeat": pairs}
 
 
 def _action(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _MOST_LEVELS = 4
 """How far above the changed text a pattern may begin."""
-_FOLDER = Path(".tersely") / "rules"
+_FOLDER = ".tersely/rules"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +94,14 @@ def as_yaml(rule: Rule) -> str:
     return str(yaml.safe_dump(data, sort_keys=False, allow_unicode=True))
 
 
+def rule_path(rule: Rule) -> str:
+    """Where a workspace keeps a rule."""
+    return f"{_FOLDER}/{rule.id}.yml"
+
+
 def save(rule: Rule, root: Path) -> Path:
     """Keep a rule in the workspace's `.tersely/rules/`. Raises `RefusedError` where another has its name."""
-    file = root / _FOLDER / f"{rule.id}.yml"
+    file = root / rule_path(rule)
     if file.exists() and file.read_text(encoding="utf-8") != as_yaml(rule):
         raise RefusedError(f"There is another rule {rule.id}.", hint="Give it another name.")
     file.parent.mkdir(parents=True, exist_ok=True)

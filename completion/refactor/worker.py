@@ -18,14 +18,16 @@ from typing import Any
 
 from completion.refactor.calls import ACTING
 from completion.refactor.edits import extra_edits, line_edits
+from completion.refactor.learn import Pair, as_yaml, rule_path
 from completion.refactor.overlay import Overlay
 from completion.refactor.plan import Fixed, Hole, Planner
 from completion.refactor.renamer import Question, Renamer
+from completion.refactor.repeat import rule_behind
 from completion.refactor.schema import decode
 from completion.refactor.session import Report, Session, Unit
 from completion.refactor.tools.locals import name_at
 from completion.settings import CompletionSettings
-from model.errors import InternalError, TerselyError, UsageError
+from model.errors import InternalError, RefusedError, TerselyError, UsageError
 
 CURSOR = "@cursor"
 """As a symbol in a call: the name at the request's `offset`."""
@@ -63,12 +65,15 @@ def _ask_editor(question: Question) -> Mapping[str, Any] | None:
 async def answer(request: dict[str, Any], *, renamer: Renamer | None = None) -> dict[str, Any]:
     """`root`, `buffers` (path → text), `path`, and a `wish` or a `call`; `lines` selects, `offset` is the cursor.
 
-    The reply: `report`, and `changes` with `path`, `created`, `removed`, and `edits` (`LineEdit`). Raises the errors of
-    the engine, and `UsageError` for what is no call.
+    Or `repeat`, two edits with `path`, `before` and `after`: the rule behind them is applied everywhere, or with `save`
+    kept among the workspace's rules. The reply: `report`, and `changes` with `path`, `created`, `removed`, and `edits`
+    (`LineEdit`). Raises the errors of the engine, and `UsageError` for what is no call.
     """
     settings = CompletionSettings(**request.get("settings", {}))
     lines = request.get("lines")
     unit = Unit(path=request.get("path", ""), lines=None if lines is None else (int(lines[0]), int(lines[1])))
+    if "repeat" in request:
+        return await _repeated(request)
     async with AsyncExitStack() as held:
         planner = _planner(request, settings, held)
         session = Session(
@@ -77,6 +82,29 @@ async def answer(request: dict[str, Any], *, renamer: Renamer | None = None) -> 
         )  # fmt: skip
         report = await session.run(unit, request.get("wish") or "")
     return {"report": report.as_json(), "changes": _changes(session.overlay, report, request.get("buffers", {}))}
+
+
+async def _repeated(request: dict[str, Any]) -> dict[str, Any]:
+    """The reply for a rule that is learned from edits."""
+    session = Session(Path(request["root"]), Fixed(()), buffers=request.get("buffers", {}))
+    try:
+        edits = [{name: text.replace("\r\n", "\n") for name, text in one.items()} for one in request["repeat"]]
+        rule = rule_behind([Pair(**one) for one in edits])
+        if request.get("save"):
+            path = rule_path(rule)
+            if session.overlay.exists(path):
+                raise RefusedError(f"There is {path} already.", hint="Remove it, or give it another name.")
+            session.overlay.write(path, as_yaml(rule))
+            report = Report(unit=".", status="changed", changed=(path,))
+        else:
+            report = await session.run_rule(Unit(), rule)
+    except RefusedError as error:
+        report = Report(unit=".", status="declined", reason=str(error))
+    return {
+        "report": report.as_json(),
+        "changes": _changes(session.overlay, report, request.get("buffers", {})),
+        "look_first": True,
+    }
 
 
 def _planner(request: dict[str, Any], settings: CompletionSettings, held: AsyncExitStack) -> Planner:

@@ -4,7 +4,7 @@ The line before the cursor is the script: `slow` waits for ever, `die` raises, `
 suggestions, `lines` one of two lines, `print` writes to standard output. Anything else gets `ghost()`. `test/state`
 tells what the completer saw.
 
-Calls and the wish `rename A to B` are for the real tools; `wait` waits for ever; any other wish is declined.
+Calls, edits to repeat and the wish `rename A to B` are for the real tools; `wait` waits for ever; any other wish is declined.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class ScriptedCompleter(FakeCompleter):
 
 async def grant(request: Request, editors: Rename | None) -> Reply:
     """A planner's part for wishes; what is planned is done by the real process."""
-    if "call" in request:
+    if "wish" not in request:
         return await ask(request, editors)
     if rename := re.fullmatch(r"rename (\S+) to (\S+)", request["wish"]):
         symbol, new_name = rename.groups()
