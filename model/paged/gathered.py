@@ -57,10 +57,13 @@ def attend(query: Tensor, keys: Tensor, values: Tensor, look: Look, *, start: in
     dtype = torch.float32 if query.device.type == "cpu" and rows <= _FEW_ROWS else query.dtype
     grouped = query.view(rows, kv_heads, -1, query.shape[2]).permute(1, 2, 0, 3)  # [G, R, M, E]
     grouped = grouped.reshape(kv_heads, -1, query.shape[2]).to(dtype)
-    scores = torch.bmm(grouped, keys.to(dtype).permute(1, 2, 0)).float() * look.scale  # [G, R · M, S]
+    nothing = grouped.new_zeros(())
+    scores = torch.baddbmm(nothing, grouped, keys.to(dtype).permute(1, 2, 0), beta=0, alpha=look.scale).float()
+    scores = scores.view(kv_heads, -1, rows, tokens)
+    first = start if look.window is None else 0  # all see what was before
     positions = torch.arange(start, start + rows, device=query.device)[:, None]
-    places = torch.arange(tokens, device=query.device)
-    scores = scores.view(kv_heads, -1, rows, tokens).masked_fill(_hidden(positions, places, look), float("-inf"))
+    places = torch.arange(first, tokens, device=query.device)
+    scores[..., first:].masked_fill_(_hidden(positions, places, look), float("-inf"))
     shares = _softmax(scores, look.sinks, kv_heads).to(dtype)  # [G, R, M, S]
     attended = torch.bmm(shares.flatten(1, 2), values.to(dtype).transpose(0, 1))  # [G, R · M, V]
     return attended.view(kv_heads, -1, rows, values.shape[2]).permute(2, 0, 1, 3).reshape(rows, heads, -1).to(query)
