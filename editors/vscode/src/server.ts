@@ -4,11 +4,19 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import * as vscode from "vscode";
-import { CloseAction, ErrorAction, LanguageClient, type LanguageClientOptions, State } from "vscode-languageclient/node";
+import {
+  CloseAction,
+  ErrorAction,
+  LanguageClient,
+  type LanguageClientOptions,
+  State,
+  type StaticFeature,
+} from "vscode-languageclient/node";
 import { Backoff } from "./backoff";
 import { type Found, type Machine, locate } from "./locate";
 import * as settings from "./settings";
 import type { Answer } from "./page";
+import { type Answer as Renamed, type Question, answer } from "./rename";
 import { type Status, untrusted } from "./state";
 import type { Report, Wish } from "./wish";
 
@@ -16,6 +24,16 @@ const LANGUAGES_EVERYWHERE = [{ pattern: "**" }];
 const STOP_MS = 3_000;
 /** What is never cancelled. */
 const NEVER = new vscode.CancellationTokenSource().token;
+
+/** Tells the server that it may ask what the language's own server would rename. */
+const RENAMING: StaticFeature = {
+  fillClientCapabilities: (can) => {
+    can.experimental = { ...can.experimental, tersely: { rename: true } };
+  },
+  initialize: () => undefined,
+  getState: () => ({ kind: "static" }),
+  clear: () => undefined,
+};
 
 export function machine(): Machine {
   return {
@@ -133,9 +151,25 @@ export class Server {
     const run = { command, args: ["lsp"] };
     const client = new LanguageClient("tersely", "tersely", { run, debug: run }, this.options());
     client.onNotification("tersely/didChangeStatus", (status: Status) => this.listener.statusChanged(status));
+    client.registerFeature(RENAMING);
+    client.onRequest("tersely/rename", (question: Question) => this.renamed(question));
     this.client = client;
     this.startedMs = Date.now();
     await client.start();
+  }
+
+  /** What the language's own server would rename; null where there is none, or where it refuses. Changes nothing. */
+  private async renamed({ textDocument, position, newName }: Question): Promise<Renamed | null> {
+    const place = new vscode.Position(position.line, position.character);
+    const command = "vscode.executeDocumentRenameProvider";
+    try {
+      const uri = vscode.Uri.parse(textDocument.uri);
+      const edit = await vscode.commands.executeCommand<vscode.WorkspaceEdit | undefined>(command, uri, place, newName);
+      return edit === undefined ? null : answer(edit.entries());
+    } catch (error) {
+      this.log.info(`Nothing else renames there: ${String(error)}`);
+      return null;
+    }
   }
 
   private async stopClient(): Promise<void> {

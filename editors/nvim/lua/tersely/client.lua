@@ -98,6 +98,7 @@ local on_exit
 local function client_config()
   local capabilities = vim.lsp.protocol.make_client_capabilities()
   capabilities.textDocument.inlineCompletion = { dynamicRegistration = false }
+  capabilities.experimental = { tersely = { rename = true } }
   -- Every Neovim makes such changes, and none says so. Its own question before annotated ones is for all of a file or
   -- nothing of it, which would leave a renaming half done: what is to be looked at comes as a list instead.
   capabilities.workspace.workspaceEdit.documentChanges = true
@@ -113,6 +114,9 @@ local function client_config()
         status.set(result)
       end,
       ["window/showMessage"] = on_message,
+      ["tersely/rename"] = function(_, params, context)
+        return require("tersely.rename").answer(params, vim.lsp.get_client_by_id(context.client_id))
+      end,
     },
     on_init = function(client)
       started_s[client.id] = vim.uv.now() / 1000
