@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 
 from completion.context.facts import Definition, Facts
 from completion.context.slots import Slot, in_header, indentation, opened, slot
@@ -114,7 +115,8 @@ def look_around(*, text: str, offset: int, path: str, language: str, facts: Fact
     before, behind = _neighbour(plain, row, -1), _neighbour(plain, row, 1)
     column = indentation(lines[row]) if lines[row].strip() else len(line_before.expandtabs(4))
     own = slot(column, before, behind)
-    reading = _read(plain, row, before, behind, own)
+    known_lines = [_known(line) for line in plain]
+    reading = _read(plain, known_lines, row, before, behind, own)
     holders = [one for one in facts.definitions if one.first_line <= row + 1 <= one.last_line]
     enclosing = [one for one in holders if one.kind in ("class", "function", "method", "module")]
     known = {one.name for one in enclosing}
@@ -127,8 +129,8 @@ def look_around(*, text: str, offset: int, path: str, language: str, facts: Fact
         receiver=receiver_at(text, offset),
         line_before=line_before,
         beside=(before, behind),
-        uses=Counter(name for line in plain for name in _known(line).mentions),
-        near=Counter(name for line in plain[start:end] for name in _known(line).mentions),
+        uses=Counter(chain.from_iterable(line.mentions for line in known_lines)),
+        near=Counter(chain.from_iterable(line.mentions for line in known_lines[start:end])),
         near_words=near_words,
         beside_words=frozenset(parts(before + "\n" + behind)),
         wanted_words=_wanted(plain, row, enclosing),
@@ -136,10 +138,10 @@ def look_around(*, text: str, offset: int, path: str, language: str, facts: Fact
         echoes=reading.echoes,
         slot=own,
         slots=reading.slots,
-        annotated=Counter(name for line in plain for name in _known(line).annotated),
-        decorators=frozenset(line.strip()[1:].partition("(")[0] for line in plain if line.lstrip().startswith("@")),
+        annotated=Counter(chain.from_iterable(line.annotated for line in known_lines)),
+        decorators=frozenset(line.decorator for line in known_lines if line.decorator is not None),
         in_header=in_header(lines, row),
-        bound=frozenset(name for line in plain for name in _known(line).bound),
+        bound=frozenset(chain.from_iterable(line.bound for line in known_lines)),
         enclosing=tuple(enclosing),
     )
 
@@ -159,18 +161,22 @@ class _Reading:
     slots: Counter[str]
 
 
-def _read(lines: Sequence[str], row: int, before: str, behind: str, own: Slot) -> _Reading:
+def _read(
+    lines: Sequence[str], known_lines: Sequence[_Line], row: int, before: str, behind: str, own: Slot
+) -> _Reading:
     """What the other lines say of names, in one pass."""
-    filled = [number for number, line in enumerate(lines) if number != row and line and not line.isspace()]
+    filled = [number for number, line in enumerate(known_lines) if number != row and line is not _EMPTY]
     distance: dict[str, int] = {}
     echoes: dict[str, float] = {}
     slots: Counter[str] = Counter()
     wanted_before, wanted_behind = frozenset(names(before)), frozenset(names(behind))
-    known = [_known(lines[number]) for number in filled]
-    columns = [indentation(lines[number]) for number in filled]
+    known = [known_lines[number] for number in filled]
+    columns = [line.column for line in known]
     nothing, last = frozenset[str](), len(filled) - 1
     for index, number in enumerate(filled):
         here = known[index].mentions
+        if not here:
+            continue
         away = row - number if number < row else number - row + _BELOW
         above = known[index - 1].names if index else nothing
         below = known[index + 1].names if index < last else nothing
@@ -228,9 +234,13 @@ class _Line:
     bare: tuple[str, ...]
     bound: frozenset[str]
     annotated: tuple[str, ...]
+    decorator: str | None
+    """What stands behind an `@`."""
+    column: int
+    """Its indentation."""
 
 
-_EMPTY = _Line((), frozenset(), (), frozenset(), ())
+_EMPTY = _Line((), frozenset(), (), frozenset(), (), None, 0)
 
 
 @lru_cache(maxsize=_KNOWN_LINES)
@@ -246,6 +256,8 @@ def _known(line: str) -> _Line:
         bare=bare,
         bound=_bound(line),
         annotated=tuple(_ANNOTATED.findall(line)) if ":" in line or "->" in line else (),
+        decorator=line.strip()[1:].partition("(")[0] if line.lstrip().startswith("@") else None,
+        column=indentation(line),
     )
 
 
