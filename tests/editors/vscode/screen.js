@@ -84,7 +84,7 @@ class Screen {
   async open(file) {
     await this.page.keyboard.press("Control+P");
     await this.#pick(file);
-    await this.page.locator(".tab", { hasText: file }).waitFor({ timeout: STEP_MS });
+    await this.page.locator(".tab.active", { hasText: file }).waitFor({ timeout: STEP_MS });
     const lines = this.page.locator(".monaco-editor .view-lines").first();
     await lines.waitFor({ timeout: STEP_MS });
     await lines.click();
@@ -113,7 +113,7 @@ class Screen {
 async function run(browserPath, screenshot, steps) {
   const browser = await chromium.launch({ executablePath: browserPath, args: ["--no-sandbox"] });
   const saw = {};
-  const page = await browser.newPage({ viewport: { width: 1100, height: 640 } });
+  const page = await browser.newPage({ viewport: { width: 960, height: 540 }, deviceScaleFactor: 2 });
   const screen = new Screen(page);
   try {
     await steps(screen, saw);
