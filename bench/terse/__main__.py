@@ -5,8 +5,9 @@ workspace; then the same prompts are continued to the next newline, and to the n
 
     python -m bench.terse [--count 520] [--rows FILE] [--llama-server PROGRAM]
 
-`--llama-server` asks llama.cpp too, on the same weights (see `bench.terse.infill`): a `llama-server`, or an interpreter
-with xllamacpp. `--rows` keeps the raw answers, so that a run that was cut short goes on.
+`--llama-server` asks llama.cpp too, on the same weights (see `bench.terse.infill`), and tersely with the file alone,
+which is all that llama.cpp sees: PROGRAM is a `llama-server`, or a `python` with xllamacpp. It answers in a process of
+its own, beside this one. `--rows` keeps the raw answers, so that a run that was cut short goes on.
 """
 
 from __future__ import annotations

@@ -23,6 +23,8 @@ TERSELY = "tersely"
 NEWLINE = "stop at a newline"
 BLANK_LINE = "stop at a blank line"
 INFILL = "llama.cpp /infill"
+ALONE = "tersely, the file alone"
+"""Without an index of the workspace: asked beside llama.cpp, which sees no other files either."""
 _STOPS = {NEWLINE: "\n", BLANK_LINE: "\n\n"}
 MAX_TOKENS = 64
 
@@ -101,10 +103,12 @@ async def ask_all(
     try:
         for number in range(first, len(positions)):
             position = positions[number]
-            rows, prompt = await _ask(engine, number, position, str(roots[position.package]), workspace)
+            rows = await _ask(engine, number, position, str(roots[position.package]), workspace)
             if peer is None:
                 yield rows
                 continue
+            alone, prompt = await _ask_alone(engine, number, position, rows[0].needed_tokens)
+            rows.append(alone)
             asked = asyncio.create_task(peer.ask(number, prompt, needed_tokens=rows[0].needed_tokens))
             if waiting is not None:
                 yield [*waiting[0], await waiting[1]]
@@ -115,10 +119,18 @@ async def ask_all(
         await workspace.aclose()
 
 
-async def _ask(
-    engine: Engine, number: int, position: Position, root: str, workspace: Workspace
-) -> tuple[list[Row], Prompt | None]:
-    """The rows of those that share this engine, and the prompt that they were given."""
+async def _ask_alone(engine: Engine, number: int, position: Position, needed_tokens: int) -> tuple[Row, Prompt | None]:
+    """What tersely says without knowing other files, and the prompt for it."""
+    recording = _Recording(engine)
+    settings = CompletionSettings(look_ahead=False, time_limit_ms=None, max_tokens=MAX_TOKENS, context=False)
+    request = CompletionRequest(text=position.text, offset=position.offset, path=position.path)
+    (said,) = await EngineCompleter(recording, settings).attempt(request)
+    signals = dict(said.explanation.signals)
+    tokens = said.usage.completion_tokens
+    return Row(number, ALONE, said.text, tokens, needed_tokens, said.stop_reason, signals), recording.prompt
+
+
+async def _ask(engine: Engine, number: int, position: Position, root: str, workspace: Workspace) -> list[Row]:
     recording = _Recording(engine)
     settings = CompletionSettings(look_ahead=False, time_limit_ms=None, max_tokens=MAX_TOKENS)
     request = CompletionRequest(text=position.text, offset=position.offset, path=position.path, root=root)
@@ -146,7 +158,7 @@ async def _ask(
     for name, stop in _STOPS.items():  # where tersely does not ask at all, a plain client is let off too
         text, tokens = cut_at(recording.first or [], stop)
         rows.append(Row(number, name, text, tokens, needed))
-    return rows, recording.prompt
+    return rows
 
 
 def cut_at(chunks: Sequence[Chunk], stop: str) -> tuple[str, int]:

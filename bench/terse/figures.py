@@ -15,7 +15,7 @@ from tree_sitter import Parser
 from bench.quality import measure as quality
 from bench.quality.calibrate import expected_error
 from bench.quality.positions import Position
-from bench.terse.ask import TERSELY, Row
+from bench.terse.ask import ALONE, INFILL, TERSELY, Row
 from completion import confidence
 from completion.api import Level
 from completion.context.grammars import grammar
@@ -31,20 +31,26 @@ def figures(positions: Sequence[Position], rows: Sequence[Row]) -> dict[str, Any
     for row in rows:
         by_name.setdefault(row.contender, []).append(row)
     ours = by_name.pop(TERSELY)
+    alone = by_name.pop(ALONE, [])
     levels = confidence.shipped().thresholds
-    balanced = [row if sure(row) >= levels[Level.BALANCED] else _silent(row) for row in ours]
+    equal = {name: _at_equal_exact_match(positions, ours, theirs) for name, theirs in by_name.items()}
+    if alone:
+        equal[f"{INFILL}, both with the file alone"] = _at_equal_exact_match(positions, alone, by_name[INFILL])
+
+    def balanced(rows: Sequence[Row]) -> list[Row]:
+        return [row if sure(row) >= levels[Level.BALANCED] else _silent(row) for row in rows]
+
     return {
         "positions": len(positions),
         "kinds": {kind: sum(one.kind == kind for one in positions) for kind in sorted({one.kind for one in positions})},
         "contenders": {
-            TERSELY: measure(positions, balanced),
+            TERSELY: measure(positions, balanced(ours)),
             "tersely, whatever it is sure of": measure(positions, ours),
+            **({ALONE: measure(positions, balanced(alone))} if alone else {}),
             **{name: measure(positions, theirs) for name, theirs in by_name.items()},
         },
         "shown_by_level": {level.value: _shown(positions, ours, least) for level, least in levels.items()},
-        "shown_but_wrong_at_equal_exact_match": {
-            name: _at_equal_exact_match(positions, ours, theirs) for name, theirs in by_name.items()
-        },
+        "shown_but_wrong_at_equal_exact_match": equal,
         "calibration": _calibration(positions, ours),
         "veto_on_and_off": _veto_on_and_off(positions, ours),
     }

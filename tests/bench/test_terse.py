@@ -9,7 +9,7 @@ import pytest
 
 from bench.quality.calibrate import Observation, expected_error, fit
 from bench.quality.positions import Position
-from bench.terse.ask import BLANK_LINE, NEWLINE, TERSELY, Answers, Row, cut_at
+from bench.terse.ask import ALONE, BLANK_LINE, INFILL, NEWLINE, TERSELY, Answers, Row, cut_at
 from bench.terse.figures import breaks, figures, repeats_suffix
 from completion.confidence import Circumstances, signals
 from model.api import Chunk, Usage
@@ -86,6 +86,21 @@ def test_figures(tmp_path: Path) -> None:
     assert blank["repeats_suffix"]["share"] == pytest.approx(1 / 3, abs=1e-3)
     assert blank["too_long_of_begun_right"]["share"] == 1.0
     assert found["shown_but_wrong_at_equal_exact_match"][NEWLINE]["wrong_ours"] <= 1 / 3 + 1e-3
+
+
+def test_llama_cpp_is_held_against_the_file_alone() -> None:
+    positions = [position("‸\n", f"x = {number}") for number in range(2)]
+    rows = [
+        *(said(number, TERSELY, f"x = {number}") for number in range(2)),
+        *(replace(said(number, TERSELY, text), contender=ALONE) for number, text in enumerate(("x = 0", "y"))),
+        *(said(number, INFILL, text) for number, text in enumerate(("x = 0", "x"))),
+    ]
+    found = figures(positions, rows)
+    assert found["contenders"][INFILL]["right_of_all"]["share"] == 0.5
+    assert found["contenders"][ALONE]["exact_of_all"]["share"] == 0.5
+    equal = found["shown_but_wrong_at_equal_exact_match"]
+    assert equal[INFILL] == {"right": 0.5, "right_ours": 0.5, "wrong": 0.5, "wrong_ours": 0.0}
+    assert equal[f"{INFILL}, both with the file alone"]["right_ours"] == 0.5
 
 
 def test_exact_match_with_the_veto_and_without() -> None:
