@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,8 +189,13 @@ async def client_of(url: str | None) -> AsyncIterator[httpx.AsyncClient]:
     await engine.aclose()
 
 
-async def measure(url: str | None, tasks: Sequence[Task]) -> dict[str, Any]:
-    """Figures by kind. `invalid`: calls that do not fit a schema; `cut_off`: answers that ran into their limit."""
+async def measure(
+    url: str | None, tasks: Sequence[Task], *, told: Callable[[dict[str, Any]], object]
+) -> dict[str, Any]:
+    """Figures by kind. `invalid`: calls that do not fit a schema; `cut_off`: answers that ran into their limit.
+
+    `told` hears them after each kind, so that a run that is cut short leaves what it has.
+    """
     figures: dict[str, Any] = {}
     async with client_of(url) as client:
         for kind in KINDS:
@@ -213,6 +218,7 @@ async def measure(url: str | None, tasks: Sequence[Task]) -> dict[str, Any]:
                 "prompt_tokens_each": round(prompt / max(1, len(mine))),
                 "completion_tokens_each": round(completion / max(1, len(mine))),
             }
+            told(figures)
             print(f"{kind:12} right {right} of {len(mine)}, invalid {invalid}, cut off {cut}", flush=True)
     return figures
 
@@ -247,7 +253,6 @@ def main() -> None:
         tasks = read_tasks(wheel, each=options.tasks)
         with zipfile.ZipFile(wheel) as archive:
             whole = {kind: len(rows_of(archive, file)) for kind, file in KINDS.items()}
-    figures = asyncio.run(measure(options.url, tasks))
     told = {
         "machine": before,
         "data": REQUIREMENT,
@@ -255,6 +260,7 @@ def main() -> None:
         "sample": f"{options.tasks} of each kind at most, evenly spaced over its file",
         "whole": whole,
     }
+    figures = asyncio.run(measure(options.url, tasks, told=lambda found: save("bfcl", told | found)))
     written = save("bfcl", told | figures)
     draw(figures, written.with_suffix(".png"))
     print(written)
