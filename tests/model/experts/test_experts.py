@@ -70,6 +70,14 @@ def test_any_number_of_tokens(way: str, count: int, device: torch.device) -> Non
     check(WAYS[way], Case(experts=4, chosen=1), "float32", count, "spread", device)
 
 
+@pytest.mark.parametrize(("way", "count"), [("few", 1), ("few", 8), ("grouped", 1), ("grouped", 64), ("in turn", 64)])
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_least_and_the_most_tokens_in_every_number_format(
+    way: str, count: int, name: str, device: torch.device
+) -> None:
+    check(WAYS[way], Case(experts=4), name, count, "spread", device)
+
+
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("case", [GPT_OSS, GELU], ids=["clamped", "gelu"])
 @pytest.mark.parametrize("name", ["bfloat16", "fp8"])
