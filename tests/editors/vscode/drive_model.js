@@ -44,10 +44,13 @@ main(browserPath, path.join(screenshots, "failure.png"), async (screen, saw) => 
     const text = await screen.statusBar();
     return /\d+ ms/.test(text) && text;
   });
-  await page.screenshot({ path: path.join(screenshots, "vscode.png") });
 
   await page.keyboard.type(saw.first[0]);
   saw.advanced = await otherGhost(screen, saw.first);
+  const size = page.viewportSize();
+  await page.setViewportSize({ ...size, height: 340 });
+  await page.screenshot({ path: path.join(screenshots, "vscode.png") });
+  await page.setViewportSize(size);
   await page.keyboard.press("Control+ArrowRight");
   saw.afterWord = await otherGhost(screen, saw.advanced);
   await page.keyboard.press("Tab");
