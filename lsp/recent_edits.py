@@ -27,11 +27,15 @@ class RecentEdit:
     first: int
     last: int
     grown: int
+    _counted: tuple[str, tuple[Counter[str], Counter[str]]] | None = None
 
     def tokens(self) -> tuple[Counter[str], Counter[str]]:
         """What came, and what went, in its lines."""
-        old, new = (Counter(_TOKEN.findall(text)) for text in self._lines())
-        return new - old, old - new
+        # Editors ask for actions at each move of the cursor.
+        if self._counted is None or self._counted[0] is not self.after:
+            old, new = (Counter(_TOKEN.findall(text)) for text in self._lines())
+            self._counted = self.after, (new - old, old - new)
+        return self._counted[1]
 
     def _lines(self) -> tuple[str, str]:
         before, after = (_END_OF_LINE.split(text) for text in (self.before, self.after))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from completion.refactor.calls import ACTING
+from completion.refactor.cost import tariff_of
 from completion.refactor.edits import extra_edits, line_edits
 from completion.refactor.learn import Pair, as_yaml, rule_path
 from completion.refactor.overlay import Overlay
@@ -78,7 +79,7 @@ async def answer(request: dict[str, Any], *, renamer: Renamer | None = None) -> 
         planner = _planner(request, settings, held)
         session = Session(
             Path(request["root"]), planner, fill=_Fills(settings, held), renamer=renamer,
-            buffers=request.get("buffers", {}),
+            tariff=tariff_of(settings), buffers=request.get("buffers", {}),
         )  # fmt: skip
         report = await session.run(unit, request.get("wish") or "")
     return {"report": report.as_json(), "changes": _changes(session.overlay, report, request.get("buffers", {}))}
