@@ -55,6 +55,14 @@ def test_an_untrusted_workspace_cannot_say_what_is_run() -> None:
     assert risky <= set(trust["restrictedConfigurations"])
 
 
+def test_it_runs_where_the_files_are() -> None:
+    """In WSL, over SSH and in containers too; what is on no disk is only completed."""
+    assert MANIFEST["extensionKind"] == ["workspace"]
+    assert MANIFEST["capabilities"]["virtualWorkspaces"]["supported"] == "limited"
+    [item] = [one for one in MANIFEST["contributes"]["menus"]["editor/context"] if one["command"] == "tersely.wish"]
+    assert "resourceScheme == file" in item["when"]
+
+
 def test_nothing_is_measured_or_sent() -> None:
     for file in (EXTENSION / "src").glob("*.ts"):
         assert not re.search(r"telemetry|fetch\(|https?\.request", file.read_text(encoding="utf-8"), re.IGNORECASE)
