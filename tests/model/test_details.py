@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import gguf
 import mistral_common
@@ -123,6 +124,17 @@ def test_a_file_of_another_kind_is_described_with_what_is_in_the_way(tmp_path: P
     assert (details.architecture, details.parameters, details.context_tokens) == ("rwkv7", 64, 64)
     assert details.memory_bytes == {}
     assert "rwkv7" in details.problem
+
+
+def test_what_does_not_fit_is_said_format_by_format(tiny_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = read_details(tiny_path).memory_bytes
+    free = SimpleNamespace(available=memory["int4"])
+    monkeypatch.setattr("tersely.commands.models.psutil.virtual_memory", lambda: free)
+    said = CliRunner().invoke(app, ["model", "show", str(tiny_path), "--json"], catch_exceptions=False)
+    fits = {name: row["fits"] for name, row in json.loads(said.stdout)["memory"].items()}
+    assert fits == {"fp8": True, "bfloat16": True, "int4": True, "int8": False, "float32": False}
+    words = CliRunner().invoke(app, ["model", "show", str(tiny_path)], catch_exceptions=False).stdout
+    assert words.count("does not fit in the") == 2
 
 
 def test_a_file_that_lacks_a_tensor_says_which(tmp_path: Path) -> None:
