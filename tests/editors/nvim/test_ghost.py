@@ -221,16 +221,3 @@ def test_wide_characters_before_the_cursor(neovim: Neovim, shown_by: str):
     assert neovim.line == f"names = ['𝕏', 'ä', 'ö']; total = {GHOST}"
     check_screens(neovim)
     check_quiet(neovim)
-
-
-@pytest.mark.model
-@pytest.mark.usefixtures("embedded_model")
-def test_the_embedded_model(neovim: Neovim):
-    assert neovim.setup(settings={"level": "eager"}, keys=KEYS)
-    neovim.open(SAMPLE)
-    neovim.until_ready()
-    neovim.type(" ")
-    ghost = neovim.until(neovim.ghost)
-    neovim.type("<Tab>")
-    assert neovim.line == f"    return {ghost}"
-    check_quiet(neovim)

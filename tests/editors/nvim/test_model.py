@@ -9,6 +9,7 @@ import pytest
 from tests.editors.keeping import keep
 from tests.editors.nvim.neovim import Neovim
 from tests.editors.nvim.picture import draw
+from tests.editors.nvim.test_ghost import check_quiet
 
 pytestmark = [pytest.mark.nvim, pytest.mark.model, pytest.mark.slow, pytest.mark.usefixtures("embedded_model")]
 
@@ -85,3 +86,4 @@ def test_ghost_text_is_seen_with_the_state_of_the_engine(neovim: Neovim, tmp_pat
     keep(picture)
     neovim.type("<Tab>")
     assert neovim.text.endswith(f"        self.{ghost}")
+    check_quiet(neovim)
