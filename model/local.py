@@ -29,6 +29,7 @@ from model.merge import read_adapter
 from model.on_device import LoadedOnDevice
 from model.open_model import open_model
 from model.packer import pick_quantize
+from model.parallel.followers import failure
 from model.parallel.parts import open_in_parts
 from model.runners import make_runner
 from model.sampler import Choice
@@ -334,11 +335,10 @@ class LocalEngine:
         except RequestError as error:
             self._fail(picked, error)
         except Exception as error:
-            death = None if self._followers is None else self._followers.death()
-            if death is not None:
-                self._lose(death)
-                return
             logger.exception("a step failed")
+            if self._followers is not None:  # the others are left in the middle of a step: nothing can go on
+                self._lose(self._followers.death() or failure(f"a step failed ({error})"))
+                return
             hint = "Try again; the engine's log has more."
             self._fail(picked, EngineUnavailableError(f"The engine failed: {error}", hint=hint))
 

@@ -57,7 +57,7 @@ def main() -> int:
     if report.problem:
         while not isinstance(orders.get(), Stop):
             pass
-        return 1
+        return 0
     _follow(orders, loaded)
     return 0
 

@@ -22,7 +22,7 @@ from model.rooms import environment
 
 _DOOR = Path(__file__).with_name("__main__.py")
 _LEAVE_S = 5.0
-_NOTICE_S = 1.0
+_NOTICE_S = 3.0
 """A connection breaks a moment before the system tells that its process is gone."""
 
 
@@ -63,7 +63,7 @@ class Followers:
             try:
                 send(_pipe(process.stdin), order)
             except (OSError, ValueError) as error:
-                raise self.death(_NOTICE_S) or _died("a process of it is gone") from error
+                raise self.death(_NOTICE_S) or failure("a process of it is gone") from error
 
     def expect_reports(self) -> None:
         """Wait for a word of each. Raises `EngineUnavailableError` where one died, or cannot."""
@@ -71,7 +71,7 @@ class Followers:
             try:
                 report = receive(_pipe(process.stdout))
             except EOFError as error:
-                raise self.death(_NOTICE_S) or _died("a process of it is gone") from error
+                raise self.death(_NOTICE_S) or failure("a process of it is gone") from error
             assert isinstance(report, Report)
             if report.problem:
                 raise EngineUnavailableError(report.problem, hint=report.hint)
@@ -81,7 +81,7 @@ class Followers:
         for rank, process in enumerate(self._processes, 1):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 code = process.wait(within_s)
-                return _died(f"its process {rank} of {len(self._processes) + 1} died (exit code {code})")
+                return self._died(rank, code)
         return None
 
     def watch(self, lost: Callable[[EngineUnavailableError], None]) -> None:
@@ -90,14 +90,13 @@ class Followers:
         def wait(rank: int, process: subprocess.Popen[bytes]) -> None:
             code = process.wait()
             if not self._stopping:
-                lost(_died(f"its process {rank} of {len(self._processes) + 1} died (exit code {code})"))
+                lost(self._died(rank, code))
 
         for rank, process in enumerate(self._processes, 1):
             threading.Thread(target=wait, args=(rank, process), name=f"tersely-part-{rank}", daemon=True).start()
 
     def stop(self) -> None:
         """End them, and leave the group that was theirs and ours."""
-        whole = not self._stopping and all(process.poll() is None for process in self._processes)
         self._stopping = True
         for process in self._processes:
             with contextlib.suppress(OSError, ValueError):
@@ -111,9 +110,11 @@ class Followers:
             with contextlib.suppress(OSError):
                 _pipe(process.stdin).close()
             _pipe(process.stdout).close()
-        if whole:  # else leaving would wait for who is gone
-            leave()
+        leave(whole=not any(process.returncode for process in self._processes))
         self._folder.cleanup()
+
+    def _died(self, rank: int, code: int) -> EngineUnavailableError:
+        return failure(f"its process {rank} of {self.count + 1} died (exit code {code})")
 
 
 def _pipe(stream: IO[bytes] | None) -> BinaryIO:
@@ -121,7 +122,8 @@ def _pipe(stream: IO[bytes] | None) -> BinaryIO:
     return cast(BinaryIO, stream)
 
 
-def _died(how: str) -> EngineUnavailableError:
+def failure(how: str) -> EngineUnavailableError:
+    """The error that ends an engine in parts."""
     return EngineUnavailableError(
         f"The engine ended: {how}.",
         hint="Was memory short? See the engine's log; the next request starts it again.",

@@ -32,11 +32,12 @@ def meet(place: Path, *, rank: int, processes: int, patience: timedelta, device:
     )
 
 
-def leave() -> None:
-    """Leave the group."""
+def leave(*, whole: bool = True) -> None:
+    """Leave the group, if there is one. Not `whole`: some are gone, for whom NCCL would wait."""
     from torch import distributed
 
-    distributed.destroy_process_group()
+    if distributed.is_initialized() and (whole or distributed.get_backend() == "gloo"):
+        distributed.destroy_process_group()
 
 
 def _loopback() -> str | None:

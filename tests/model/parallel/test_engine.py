@@ -102,16 +102,16 @@ async def test_a_second_model_in_parts_is_refused_in_one_process(pair: Pair, fol
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="kill -9 is POSIX's")
 async def test_the_death_of_a_process_ends_the_engine(home: Path) -> None:
-    path = write_tiny(home / "tiny.gguf")
+    path = write_tiny(home / "tiny.gguf", metadata={"llama.context_length": 4096})
     options = EngineOptions(
-        model=str(path), device="cpu", dtype="float32", quantize="int8", threads=1, processes=2, idle_unload_s=None
+        model=str(path), device="cpu", dtype="bfloat16", quantize="int8", threads=1, processes=2, idle_unload_s=None
     )
     process = launcher.spawn(options, output=home / "out")
     await until(lambda: launcher.find(options))
     engine = launcher.find(options)
     assert engine is not None
     remote = remote_of(engine)
-    sampling = SamplingParams(max_tokens=240, ignore_eos=True)
+    sampling = SamplingParams(max_tokens=4000, ignore_eos=True)
     chunks = aiter(remote.generate(GenerateRequest(prompt="int", sampling=sampling)))
     assert (await anext(chunks)).finish_reason is None
     (follower,) = psutil.Process(engine.pid).children()
