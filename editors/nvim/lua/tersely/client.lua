@@ -46,6 +46,18 @@ function M.request(client, method, params, handler, bufnr)
   return sent and id or nil
 end
 
+--- Ask, and wait for the answer; nil where there is none in time.
+---@param client vim.lsp.Client
+---@param method string
+---@param params table
+---@param wait_ms integer
+---@param bufnr integer
+---@return any
+function M.request_sync(client, method, params, wait_ms, bufnr)
+  local answer = call(client, "request_sync", method, params, wait_ms, bufnr)
+  return answer and answer.result
+end
+
 ---@param client vim.lsp.Client
 ---@param id integer
 function M.cancel(client, id)
@@ -100,9 +112,10 @@ local function client_config()
   capabilities.textDocument.inlineCompletion = { dynamicRegistration = false }
   capabilities.experimental = { tersely = { rename = true } }
   -- Every Neovim makes such changes, and none says so. Its own question before annotated ones is for all of a file or
-  -- nothing of it, which would leave a renaming half done: what is to be looked at comes as a list instead.
+  -- nothing of it, which would leave a renaming half done: what is to be looked at comes as a list instead. (Without a
+  -- value, 0.12 would put its default there.)
   capabilities.workspace.workspaceEdit.documentChanges = true
-  capabilities.workspace.workspaceEdit.changeAnnotationSupport = nil
+  capabilities.workspace.workspaceEdit.changeAnnotationSupport = vim.NIL
   return {
     name = M.NAME,
     cmd = config.get().cmd,

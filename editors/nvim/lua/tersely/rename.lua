@@ -6,6 +6,7 @@ local position = require("tersely.position")
 local M = {}
 
 local METHOD = "textDocument/rename"
+local WAIT_MS = 5000
 
 --- A client that can rename in a buffer; not tersely's own.
 ---@param bufnr integer
@@ -40,24 +41,20 @@ local function converted(bufnr, place, from, to)
   return { line = place.line, character = position.to_character(line, col, to) }
 end
 
---- The handler of `tersely/rename`. Neovim runs it in a coroutine, so that it can wait for the other's answer.
+--- The handler of `tersely/rename`. Waits for the other's answer: what is typed meanwhile could not be renamed anyway.
 ---@param params { textDocument: { uri: string }, position: { line: integer, character: integer }, newName: string }
 ---@param asking vim.lsp.Client
 ---@return table|userdata
 function M.answer(params, asking)
   local bufnr = vim.uri_to_bufnr(params.textDocument.uri)
   local client = vim.api.nvim_buf_is_loaded(bufnr) and other(bufnr)
-  local waiting = coroutine.running()
-  if not client or not waiting then
+  if not client then
     return vim.NIL
   end
   local asked = vim.tbl_extend("force", params, {
     position = converted(bufnr, params.position, asking.offset_encoding, client.offset_encoding),
   })
-  local sent = client_of.request(client, METHOD, asked, function(_, result)
-    coroutine.resume(waiting, result)
-  end, bufnr)
-  local edit = sent and coroutine.yield()
+  local edit = client_of.request_sync(client, METHOD, asked, WAIT_MS, bufnr)
   local changes = edit and by_file(edit)
   return changes and { positionEncoding = client.offset_encoding, changes = changes } or vim.NIL
 end
