@@ -13,7 +13,7 @@ import asyncio
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,24 +124,28 @@ def measure(done: Sequence[Done]) -> dict[str, Any]:
     return found
 
 
-async def contend(checkpoint: Path, adapter: Path, tasks: Sequence[Task], *, peers: bool) -> dict[str, Any]:
-    """The figures of everybody."""
+async def contend(
+    checkpoint: Path, adapter: Path, tasks: Sequence[Task], *, peers: bool, told: Callable[[dict[str, Any]], object]
+) -> None:
+    """The figures of everybody; `told` hears them after each, so that a run that is cut short leaves what it has."""
     engine = await asyncio.to_thread(LocalEngine.load, checkpoint, adapter=adapter, threads=1)
     try:
         figures = {"tools": measure([await by_tools(engine, task) for task in tasks])}
     finally:
         await engine.aclose()
+    told(figures)
     if peers:
         acts = [task for task in tasks if task.kind not in DECLINES]
         roped = [one for one in [await asyncio.to_thread(_by_rope, task) for task in acts] if one is not None]
         figures["rope"] = measure(roped)
+        told(figures)
         engine = await asyncio.to_thread(LocalEngine.load, checkpoint, threads=1)
         try:
             free = [one for one in [await _by_free_editing(engine, task) for task in acts] if one is not None]
         finally:
             await engine.aclose()
         figures["free editing"] = measure(free)
-    return figures
+        told(figures)
 
 
 def _by_rope(task: Task) -> Done | None:
@@ -192,11 +196,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="tersely-refactor-") as folder:
         root = Path(folder).resolve()
         tasks = list(make_tasks(unpack(packages / "held-out", root), root, share=arguments.share))
-        contenders = asyncio.run(contend(pull(TOOLS_MODEL), adapter, tasks, peers=not arguments.no_peers))
-    figures = {"adapter": results.sha256(adapter), "share": arguments.share, "contenders": contenders}
-    written = results.save(arguments.name, figures)
-    draw(figures, written.with_suffix(".png"))
-    print(written.read_text(encoding="utf-8"))
+        about = {"adapter": results.sha256(adapter), "share": arguments.share}
+
+        def told(contenders: dict[str, Any]) -> None:
+            figures = about | {"contenders": contenders}
+            written = results.save(arguments.name, figures)
+            draw(figures, written.with_suffix(".png"))
+            print(written.read_text(encoding="utf-8"), flush=True)
+
+        asyncio.run(contend(pull(TOOLS_MODEL), adapter, tasks, peers=not arguments.no_peers, told=told))
 
 
 if __name__ == "__main__":
