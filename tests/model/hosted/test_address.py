@@ -131,6 +131,7 @@ def test_a_key_is_not_shown_by_accident(caplog: pytest.LogCaptureFixture) -> Non
 def test_the_systems_keyring_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     keyring = pytest.importorskip("keyring")
     backend = pytest.importorskip("keyring.backend")
+    before = keyring.get_keyring()  # chosen among those that are known: the one below must not be
 
     class Memory(backend.KeyringBackend):  # type: ignore[misc, name-defined]
         priority = 1
@@ -144,7 +145,6 @@ def test_the_systems_keyring_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
         def delete_password(self, service: str, username: str) -> None:
             raise NotImplementedError
 
-    before = keyring.get_keyring()
     keyring.set_keyring(Memory())
     try:
         found = find_key(parse_hosted("mistral:m"), environment={})
