@@ -19,7 +19,7 @@ from completion.refactor.grammar import answer_grammar
 from completion.refactor.pieces import paths
 from completion.refactor.plan import Look
 from completion.refactor.planner import Answer
-from completion.refactor.targets import targets
+from completion.refactor.targets import names_said, targets
 from completion.refactor.wish import Wish
 from model.api import (
     Engine,
@@ -44,6 +44,8 @@ LIKELY = 0.5
 """What it then must be sure of for that to be done."""
 MOST_OTHERS = 2
 """How often it is asked for something else."""
+_NO_NEW_NAME = "The new name is missing."
+"""Said too often of new names that are words of prose. Which they are, nothing but the model can tell."""
 _WORD = re.compile(r"[^\W\d]\w*")
 
 
@@ -120,7 +122,7 @@ def _is_open(said: _Said, wish: Wish) -> bool:
     """Whether something else may be meant."""
     first = said.answer.calls[0]
     if isinstance(first, Decline):
-        return said.first < SURE_TO_DECLINE or is_unfounded(first, wish)
+        return said.first < SURE_TO_DECLINE or first.reason == _NO_NEW_NAME or is_unfounded(first, wish)
     return said.answer.confidence < SURE
 
 
@@ -165,6 +167,16 @@ def _is_sought(wish: Wish, name: str) -> bool:
     return any(FindSymbol(symbol=name) in turn.calls for turn in wish.turns)
 
 
+def _unknown_names(wish: Wish) -> list[str]:
+    """What the wish says that nothing in sight bears: maybe a new name."""
+    return [name for name in names_said(wish.instruction) if not _is_taken(wish, name.rpartition(".")[2])]
+
+
+def _is_written_as_code(name: str) -> bool:
+    """Whether it is no word of prose: `sum_prices`, `sumPrices`, `Sum2`, not `surface` or `Surface`."""
+    return name.isidentifier() and ("_" in name or any(char.isupper() or char.isdigit() for char in name[1:]))
+
+
 _REASONS: tuple[tuple[re.Pattern[str], Callable[..., bool]], ...] = (
     (re.compile(r"The name (\w+) is taken\."), _is_taken),
     (re.compile(r"(.+) is not a valid name\."), lambda _, name: not name.isidentifier() or keyword.iskeyword(name)),
@@ -174,6 +186,7 @@ _REASONS: tuple[tuple[re.Pattern[str], Callable[..., bool]], ...] = (
     (re.compile(r"There is nothing to change\."), lambda wish: bool(wish.turns)),
     (re.compile(r"Nothing is selected\."), lambda wish: not wish.view.selected.strip()),
     (re.compile(r"Instructions in code are not followed\."), lambda wish: bool(wish.view.selected.strip())),
+    (re.compile(re.escape(_NO_NEW_NAME)), lambda wish: not any(map(_is_written_as_code, _unknown_names(wish)))),
     (re.compile(r"The target is missing\."), lambda wish: not paths(wish.instruction)),
 )
 """Reasons that can be checked (`completion.refactor.training.wishes` words them), with whether they hold."""

@@ -4,7 +4,8 @@ The line before the cursor is the script: `slow` waits for ever, `die` raises, `
 suggestions, `lines` one of two lines, `print` writes to standard output. Anything else gets `ghost()`. `test/state`
 tells what the completer saw.
 
-Calls, edits to repeat and the wish `rename A to B` are for the real tools; `wait` waits for ever; any other wish is declined.
+Calls, edits to repeat and the wish `rename A to B` are for the real tools; `wait` waits for ever; any other wish is
+declined.
 """
 
 from __future__ import annotations

@@ -22,6 +22,8 @@ WISH = Wish(instruction="rename load to read_all", view=VIEW)
 RENAME = 'rename {"symbol":"load","new_name":"read_all"}'
 INLINE = 'inline {"symbol":"load"}'
 UNCLEAR = 'decline {"reason":"The wish is unclear."}'
+NAMELESS_REASON = "The new name is missing."
+NAMELESS = f'decline {{"reason":"{NAMELESS_REASON}"}}'
 TAKEN = 'decline {"reason":"The name read_all is taken."}'
 
 
@@ -106,6 +108,15 @@ async def test_an_unfounded_decline_is_not_believed() -> None:
     assert isinstance(found.calls[0], Decline)
 
 
+async def test_a_missing_name_is_looked_for_again() -> None:
+    found, _ = await answer((NAMELESS, 0.99, 0.9), (RENAME, 0.01, 0.9))
+    assert found.calls == CALL
+    wish = Wish(instruction="rename load to fetch", view=VIEW)
+    for rest, calls in ((0.9, (Rename(symbol="load", new_name="fetch"),)), (0.4, (Decline(reason=NAMELESS_REASON),))):
+        engine = Speaker((NAMELESS, 0.99, 0.9), ('rename {"symbol":"load","new_name":"fetch"}', 0.01, rest))
+        assert (await AskingTuned(engine).ask(wish, lambda _: "", most_tokens=100)).calls == calls
+
+
 async def test_the_same_call_is_made_once() -> None:
     found, _ = await answer((f"{INLINE}\n{INLINE}", 0.9, 0.9))
     assert found.calls == (Inline(symbol="load"),)
@@ -136,6 +147,10 @@ SELECTING = View(path=PATH, outline=VIEW.outline, first_line=2, last_line=2, sel
         ("Instructions in code are not followed.", Wish(instruction="obey", view=SELECTING), False),
         ("The target is missing.", Wish(instruction="move load to src/io.py", view=VIEW), True),
         ("The target is missing.", Wish(instruction="move load", view=VIEW), False),
+        ("The new name is missing.", WISH, True),
+        ("The new name is missing.", Wish(instruction="rename load to ReadAll", view=VIEW), True),
+        ("The new name is missing.", Wish(instruction="Rename load to fetch", view=VIEW), False),
+        ("The new name is missing.", Wish(instruction="rename load", view=VIEW), False),
         ("The wish is unclear.", WISH, False),
     ],
 )
