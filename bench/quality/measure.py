@@ -103,4 +103,8 @@ def rate(hits: Sequence[bool]) -> dict[str, float]:
     count, share, z = len(hits), sum(hits) / len(hits), 1.96
     middle = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z * ((share * (1 - share) + z * z / (4 * count)) / count) ** 0.5 / (1 + z * z / count)
-    return {"share": round(share, 4), "low": round(middle - half, 4), "high": round(middle + half, 4)}
+    return {
+        "share": round(share, 4),
+        "low": round(max(0.0, middle - half), 4),
+        "high": round(min(1.0, middle + half), 4),
+    }

@@ -38,13 +38,13 @@ from model.train.team import Team, together
 from model.train.upcycle import UpcycleConfig, export_mixture, upcycle
 
 CPU_BUDGETS = Budgets(
-    prefix_chars=(40, 800),
-    suffix_chars=(20, 300),
+    prefix_chars=(40, 1200),
+    suffix_chars=(20, 400),
     long_share=0.04,
-    long_chars=2000,
-    snippets_share=0.4,
-    snippet_chars=200,
-    max_snippets=2,
+    long_chars=2500,
+    snippets_share=0.45,
+    snippet_chars=300,
+    max_snippets=3,
 )
 """Short contexts, since only the answer has loss: on one core, more answers teach more than longer contexts."""
 GPU_BUDGETS = Budgets(prefix_chars=(40, 3000), suffix_chars=(20, 1500), long_share=0.1, long_chars=6000)
