@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 from pathlib import Path
 
@@ -13,4 +15,7 @@ if __name__ == "__main__":
     put_first(rooms)
     from model.parallel.follower import main
 
-    sys.exit(main())
+    code = main()
+    logging.shutdown()
+    sys.stderr.flush()
+    os._exit(code)  # gloo's threads now and then abort a process that ends as others do
