@@ -54,13 +54,19 @@ async function firstRun(screen, saw) {
 async function parts(screen, saw) {
   await line(screen, "lines = ");
   await screen.until("ghost text", async () => (await screen.ghost()).startsWith("first()"));
-  await screen.page.keyboard.press("Control+ArrowRight");
-  saw.word = (await screen.text()).split("\n").at(-1);
-  await screen.page.keyboard.press("Control+ArrowDown");
-  saw.line = (await screen.text()).split("\n").slice(-2);
+  saw.word = (await afterKey(screen, "Control+ArrowRight", ["lines = first"]))[0];
+  saw.line = await afterKey(screen, "Control+ArrowDown", ["lines = first()", ""]);
   await screen.untilGhost("second()");
-  await screen.page.keyboard.press("Control+ArrowDown");
-  saw.nextLine = (await screen.text()).split("\n").slice(-2);
+  saw.nextLine = await afterKey(screen, "Control+ArrowDown", ["lines = first()", "second()"]);
+}
+
+/** The last lines of the editor once a key has made them so: the editor draws a change in several steps. */
+async function afterKey(screen, key, wanted) {
+  await screen.page.keyboard.press(key);
+  return screen.until(`${key} to give ${JSON.stringify(wanted)}`, async () => {
+    const last = (await screen.text()).split("\n").slice(-wanted.length);
+    return last.join("\n") === wanted.join("\n") && last;
+  });
 }
 
 async function alternatives(screen, saw) {
