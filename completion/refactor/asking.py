@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from completion.refactor import layout
+from completion.refactor.allowed import Barred
 from completion.refactor.calls import Call, Decline, FindSymbol
 from completion.refactor.grammar import answer_grammar
 from completion.refactor.pieces import paths
@@ -92,7 +93,9 @@ class AskingTuned:
     async def _say(self, wish: Wish, *, most_tokens: int, barred: Sequence[type[Call]] = ()) -> _Said:
         """The likeliest valid answer that begins with none of the tools `barred`."""
         grammar = (
-            Grammar(kind=GrammarKind.LARK, text=answer_grammar(wish, barred=barred)) if self._constrained else None
+            Grammar(kind=GrammarKind.LARK, text=answer_grammar(wish, barred=map(Barred, barred)))
+            if self._constrained
+            else None
         )
         sampling = SamplingParams(max_tokens=min(most_tokens, MOST_ANSWER_TOKENS), logprobs=0, grammar=grammar)
         request = GenerateRequest(prompt=layout.prompt(wish), sampling=sampling, priority=self._priority)

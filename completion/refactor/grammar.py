@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import cache, cached_property
-from pathlib import PurePosixPath
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, get_type_hints
 
 from msgspec.structs import FieldInfo, fields
 
 from completion.refactor import pieces
+from completion.refactor.allowed import Allowed, Barred, Presence
 from completion.refactor.calls import (
     ACTING,
     LOOKING,
@@ -44,14 +44,12 @@ from completion.refactor.calls import (
 )
 from completion.refactor.layout import enclosing
 from completion.refactor.schema import name_of
-from completion.refactor.targets import LOCAL, Target, is_named, names_said, targets
+from completion.refactor.targets import LOCAL, Target, names_said
 from completion.refactor.wish import Wish
 
 MOST_CALLS = 8
 _SYMBOL = re.compile(r"[\w./\\-]+::[^\W\d]\w*(?:\.[^\W\d]\w*)*")
-_NAME = re.compile(r"[^\W\d][\w./:-]*\w")
 _LOCAL = re.compile(r"(?<![\w.])[^\W\d]\w*")
-_LINES = re.compile(r"\blines \d+-(\d+)")
 _FITS: dict[type[Call], Callable[[Target], bool]] = {
     Move: lambda target: "." not in target.name.rpartition("::")[2] and target.kind != LOCAL,
     Inline: lambda target: target.kind not in ("class", "type", "field"),
@@ -60,26 +58,24 @@ _FITS: dict[type[Call], Callable[[Target], bool]] = {
     AddDocstring: lambda target: target.kind not in (LOCAL, "constant", "field"),
 }
 """Which symbols a tool can act on, where not any."""
-_TERMINALS = r"""
-FILLED: /"([^"\\\x00-\x1f]|\\["\\\/bfnrt]|\\u[0-9a-fA-F]{4})+"/
-"""
+_FILLED = r'/"([^"\\\x00-\x1f]|\\["\\\/bfnrt]|\\u[0-9a-fA-F]{4})+"/'
 
 
-def answer_grammar(wish: Wish, *, barred: Sequence[type[Call]] = ()) -> str:
-    """One decline, or up to eight calls that all act or all look, each on a line of its own. The first is of none of
-    the tools `barred`."""
-    words = _Words(wish)
+def answer_grammar(wish: Wish, *, barred: Iterable[Barred] = ()) -> str:
+    """One decline, or up to eight calls that all act or all look, each on a line of its own, without what is barred."""
+    made = _Rules(Allowed(wish, frozenset(barred)))
     tools = [tool for tool in (*ACTING, *LOOKING) if tool is not Decline]
-    rules = {tool: rule for tool in tools if (rule := _rule(tool, words)) is not None}
+    rules = {tool: rule for tool in tools if (rule := _rule(tool, made)) is not None}
     groups = {"act": [tool for tool in rules if tool in ACTING], "look": [tool for tool in rules if tool in LOOKING]}
-    starts = [] if Decline in barred else ["decline"]
-    lines = ['decline: "decline {\\"reason\\":" FILLED "}"', *rules.values(), *words.texts(), _TERMINALS.strip()]
+    starts = [] if Barred(Decline) in made.allowed.barred else ["decline"]
+    lines = ['decline: "decline {\\"reason\\":" FILLED "}"', *rules.values()]
     for group, members in groups.items():
-        first = [name_of(tool) for tool in members if tool not in barred]
+        first = [name_of(tool) for tool in members if Barred(tool) not in made.allowed.barred]
         if first:
             starts.append(f'({" | ".join(first)}) ("\\n" {group}){{0,{MOST_CALLS - 1}}}')
             lines.append(f"{group}: {' | '.join(map(name_of, members))}")
-    return "\n".join([f"start: {' | '.join(starts)}", *lines]) + "\n"
+    terminals = [f"{name}: {text}" for name, text in made.terminals.items()]
+    return "\n".join([f"start: {' | '.join(starts)}", *lines, *terminals]) + "\n"
 
 
 def symbols(wish: Wish) -> tuple[str, ...]:
@@ -92,196 +88,175 @@ def symbols(wish: Wish) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*(symbol.name for symbol in view.outline), *local, *found]))
 
 
-def known_paths(wish: Wish) -> tuple[str, ...]:
-    """The paths that a call may name as existing: in view, in the wish, and in what the tools found."""
-    found = [match for turn in wish.turns for result in turn.results for match in pieces.paths(result)]
-    view = [wish.view.path, *(symbol.path for symbol in wish.view.outline)]
-    return tuple(dict.fromkeys(path for path in (*view, *pieces.paths(wish.instruction), *found) if path))
+@dataclass
+class _Rules:
+    """The rules of one wish's answers as they are made: what is allowed, and the terminals that were used."""
+
+    allowed: Allowed
+    terminals: dict[str, str] = field(default_factory=lambda: {"FILLED": _FILLED})
+
+    def any(self, tool: type[Call], name: str, values: Iterable[str]) -> str | None:
+        """One of the texts that are not barred, as JSON; None where there are none."""
+        quoted = [_json(value) for value in self.allowed.rest(tool, name, values)]
+        return f"({' | '.join(quoted)})" if quoted else None
+
+    def number(self, tool: type[Call], name: str, values: Iterable[int]) -> str | None:
+        """One of the numbers that are not barred."""
+        found = [_quoted(str(value)) for value in self.allowed.rest(tool, name, values)]
+        return f"({' | '.join(found)})" if found else None
+
+    def said(self, tool: type[Call], name: str) -> str | None:
+        """A piece of the wish."""
+        said = self.allowed.wish.instruction
+        if not said.strip():
+            return None
+        # The quotes belong to the terminal: a lexer could not tell the two apart.
+        self.terminals |= {"SAID": _substring(said), "TEXT": r'"\"" SAID "\""'}
+        return self._without("TEXT", tool, name)
+
+    def selected(self, tool: type[Call], name: str) -> str | None:
+        """A piece of the selected code: of what the wish shares with it, if anything."""
+        selected = self.allowed.wish.view.selected
+        if not selected.strip():
+            return None
+        common = pieces.shared(selected, self.allowed.wish.instruction) or (selected,)
+        self.terminals |= {f"COMMON{number}": _substring(piece) for number, piece in enumerate(common)}
+        self.terminals["SELECTED"] = " | ".join(f"COMMON{number}" for number in range(len(common)))
+        self.terminals["CODE"] = r'"\"" (SELECTED & /(.|\n)+/) "\""'
+        return self._without("CODE", tool, name)
+
+    def pair(self, tool: type[Call], name: str, value: str | None) -> str:
+        """An argument that may be left out, with what follows the one before it; "" where there is none to give."""
+        if value is None or Barred(tool, name, Presence.GIVEN) in self.allowed.barred:
+            return ""
+        pair = f"{_key(name)} {value}"
+        return f" {pair}" if Barred(tool, name, Presence.LEFT_OUT) in self.allowed.barred else f" ({pair})?"
+
+    def _without(self, terminal: str, tool: type[Call], name: str) -> str:
+        """The terminal, or one of its own for an argument that may not have some of its texts."""
+        barred = [one.value for one in self.allowed.barred if (one.tool, one.field) == (tool, name)]
+        if not (texts := sorted(json.dumps(text, ensure_ascii=False) for text in barred if isinstance(text, str))):
+            return terminal
+        own = f"{terminal}_{name_of(tool)}_{name}".upper()
+        self.terminals[own] = f"{terminal} & ~({' | '.join(map(_quoted, texts))})"
+        return own
 
 
-@dataclass(frozen=True)
-class _Words:
-    """What the arguments of one wish's calls are made of: lists of what is allowed."""
-
-    wish: Wish
-
-    @cached_property
-    def targets(self) -> tuple[Target, ...]:
-        return targets(self.wish)
-
-    @cached_property
-    def paths(self) -> tuple[str, ...]:
-        """Files that exist, the one in view by its whole path alone."""
-        own = self.wish.view.path
-        return tuple(path for path in known_paths(self.wish) if path == own or not own.endswith(f"/{path}"))
-
-    @cached_property
-    def places(self) -> tuple[str, ...]:
-        """Those files and their folders."""
-        folders = [str(folder) for path in self.paths for folder in PurePosixPath(path).parents if str(folder) != "."]
-        return tuple(dict.fromkeys([*self.paths, *folders]))
-
-    @cached_property
-    def destinations(self) -> tuple[str, ...]:
-        """Where something may be moved to: paths that the wish says."""
-        return tuple(path for path in pieces.paths(self.wish.instruction) if path != self.wish.view.path)
-
-    @cached_property
-    def names(self) -> tuple[str, ...]:
-        """What may be a new name."""
-        return pieces.free_words(self.wish.instruction)
-
-    @cached_property
-    def sought(self) -> tuple[str, ...]:
-        """Names that a wish may ask about, without those of which it is known where they are."""
-        said = (*_NAME.findall(self.wish.instruction), *pieces.words(self.wish.instruction))
-        seen = [target for target in targets(replace(self.wish, turns=())) if target.kind != LOCAL]
-        return tuple(name for name in dict.fromkeys(said) if not any(is_named(target, (name,)) for target in seen))
-
-    @cached_property
-    def default(self) -> tuple[str, ...]:
-        """What may be a default: a piece of the wish, or nothing in the language's own words."""
-        language = self.wish.view.language
-        nothing = ("None",) if language == "python" else ("null",) if language else ("None", "null")
-        return tuple(dict.fromkeys([*pieces.values(self.wish.instruction), *nothing]))
-
-    @cached_property
-    def lines(self) -> tuple[int, ...]:
-        """Where lines to extract begin and end."""
-        view = self.wish.view
-        selected = [] if view.first_line is None else [view.first_line, view.last_line or view.first_line]
-        return tuple(dict.fromkeys(n for n in (*selected, *pieces.numbers(self.wish.instruction)) if n > 0))
-
-    @cached_property
-    def ends(self) -> tuple[int, ...]:
-        """Lines after which code may go: the file's start, the ends of symbols and of the selection, those said."""
-        view = self.wish.view
-        names = {target.name for target in self.targets}
-        ends = [symbol.last_line for symbol in view.outline if symbol.name in names]
-        ends += [int(end) for turn in self.wish.turns for result in turn.results for end in _LINES.findall(result)]
-        selected = [] if view.first_line is None else [view.last_line or view.first_line]
-        return tuple(dict.fromkeys([0, *ends, *selected, *pieces.numbers(self.wish.instruction)]))
-
-    def texts(self) -> list[str]:
-        """The terminals that are pieces of a text, with their quotes: a lexer could not tell these apart."""
-        said, selected = self.wish.instruction, self.wish.view.selected
-        rules = []
-        if said.strip():
-            rules += [f"SAID: {_substring(said)}", r'TEXT: "\"" SAID "\""']
-        if selected.strip():
-            common = pieces.shared(selected, said) or (selected,)
-            rules += [f"COMMON{number}: {_substring(piece)}" for number, piece in enumerate(common)]
-            both = " | ".join(f"COMMON{number}" for number in range(len(common)))
-            rules += [f"SELECTED: {both}", r'CODE: "\"" (SELECTED & /(.|\n)+/) "\""']
-        return rules
-
-
-def _rule(tool: type[Call], words: _Words) -> str | None:
+def _rule(tool: type[Call], made: _Rules) -> str | None:
     """The rule of a tool; None where what it needs is not there."""
-    body: str | None
     if tool in _OWN_RULES:
-        body = _OWN_RULES[tool](words)
+        body = _OWN_RULES[tool](made)
     else:
-        values = [(field, _value(tool, field, words)) for field in fields(tool)]
+        values = [(field, _value(tool, field, made)) for field in fields(tool)]
         if any(value is None and field.required for field, value in values):
             return None
         body = ""
         for field, value in values:
-            if value is not None:
-                pair = f"{_key(field.name, first=not body)} {value}"
-                body += f" {pair}" if field.required else f" ({pair})?"
+            if field.required:
+                body += f" {_key(field.name, first=not body)} {value}"
+            else:
+                body += made.pair(tool, field.name, value)
     return None if body is None else f"{name_of(tool)}: {_quoted(f'{name_of(tool)} {{')} {body} " + '"}"'
 
 
-def _value(tool: type[Call], field: FieldInfo, words: _Words) -> str | None:
+def _value(tool: type[Call], field: FieldInfo, made: _Rules) -> str | None:
     """What a field may be; None for nothing."""
-    hint, wish = _hint(tool, field), words.wish
+    hint, allowed, name = _hint(tool, field), made.allowed, field.name
     if tool is FindSymbol:
-        return _any(words.sought)
+        return made.any(tool, name, allowed.sought)
     if tool in (References, Definition):
-        return _any([*(target.name for target in words.targets), *words.sought])
+        return made.any(tool, name, [*(target.name for target in allowed.targets), *allowed.sought])
     if hint == SymbolName:
         fits = _FITS.get(tool)
-        return _any(target.name for target in words.targets if fits is None or fits(target))
-    if (tool, field.name) in ((ExtractVariable, "expression"), (Edit, "old")):
-        return "CODE" if wish.view.selected.strip() else ("FILLED" if tool is Edit else None)
+        return made.any(tool, name, (target.name for target in allowed.targets if fits is None or fits(target)))
+    if (tool, name) in ((ExtractVariable, "expression"), (Edit, "old")):
+        return made.selected(tool, name) or ("FILLED" if tool is Edit else None)
     if hint == Identifier:
-        return _any(words.names)
-    if field.name in ("first_line", "last_line"):
-        return _numbers(words.lines)
+        return made.any(tool, name, allowed.names)
+    if name in ("first_line", "last_line"):
+        return made.number(tool, name, allowed.lines)
     if tool is ExtractVariable:
-        view = wish.view
-        inside = range(view.first_line, (view.last_line or view.first_line) + 1) if view.first_line else words.lines
-        return _any(words.paths) if hint == FilePath else _numbers(inside)
-    if field.name == "after_line":
-        return _numbers(words.ends)
-    if field.name == "path":
-        return _any(words.paths if field.required else words.places) or ("FILLED" if field.required else None)
-    if not wish.instruction.strip():
-        return None
-    if tool is Rewrite:
-        calls = _any(f"{name}($$$ARGS)" for name in names_said(wish.instruction))
-        return f"(TEXT | {calls})" if calls else "TEXT"
-    return "TEXT"
+        return made.any(tool, name, allowed.paths) if hint == FilePath else made.number(tool, name, allowed.inside)
+    if name == "after_line":
+        return made.number(tool, name, allowed.ends)
+    if name == "path":
+        found = made.any(tool, name, allowed.paths if field.required else allowed.places)
+        return found or ("FILLED" if field.required else None)
+    text = made.said(tool, name)
+    if tool is Rewrite and text is not None:
+        calls = made.any(tool, name, (f"{name}($$$ARGS)" for name in names_said(allowed.wish.instruction)))
+        return f"({text} | {calls})" if calls else text
+    return text
 
 
-def _rename(words: _Words) -> str | None:
+def _rename(made: _Rules) -> str | None:
     """Each symbol with the names that it can get."""
     rows = []
-    for target in words.targets:
-        barred = target.taken | {target.short}
-        if names := _any(name for name in words.names if name not in barred):
-            rows.append(f"{_json(target.name)} {_key('new_name')} {names}")
+    for target in made.allowed.targets:
+        taken = target.taken | {target.short}
+        names = made.any(Rename, "new_name", (name for name in made.allowed.names if name not in taken))
+        if names and (symbol := made.any(Rename, "symbol", [target.name])):
+            rows.append(f"{symbol} {_key('new_name')} {names}")
     return f"{_key('symbol', first=True)} ({' | '.join(rows)})" if rows else None
 
 
-def _move(words: _Words) -> str | None:
+def _move(made: _Rules) -> str | None:
     """A symbol at a file's top level or a file, to a path that the wish says."""
     fits = _FITS[Move]
-    sources = [*(target.name for target in words.targets if fits(target)), *words.paths]
+    sources = [*(target.name for target in made.allowed.targets if fits(target)), *made.allowed.paths]
     rows = []
-    for path in words.destinations:
-        if source := _any(one for one in sources if one != path):
+    for path in made.allowed.rest(Move, "to_path", made.allowed.destinations):
+        if source := made.any(Move, "source", (one for one in sources if one != path)):
             rows.append(f"{source} {_key('to_path')} {_json(path)}")
     return f"{_key('source', first=True)} ({' | '.join(rows)})" if rows else None
 
 
-def _change_signature(words: _Words) -> str | None:
+def _change_signature(made: _Rules) -> str | None:
     """Each function with changes of its own parameters."""
     fits = _FITS[ChangeSignature]
-    said = set(pieces.words(words.wish.instruction))
     rows = []
-    for target in words.targets:
-        if fits(target) and (change := _change(target, said, words)):
-            rows.append(f'{_json(target.name)} {_key("changes")} "[" ({change}) ("," ({change}))* "]"')
+    for target in made.allowed.targets:
+        symbol = made.any(ChangeSignature, "symbol", [target.name])
+        if symbol and fits(target) and (change := " | ".join(_changes(target, made))):
+            rows.append(f'{symbol} {_key("changes")} "[" ({change}) ("," ({change}))* "]"')
     return f"{_key('symbol', first=True)} ({' | '.join(rows)})" if rows else None
 
 
-def _change(target: Target, said: set[str], words: _Words) -> str:
-    """One change of one parameter; all but a new one are of a parameter that exists, and that the wish names."""
-    own = target.parameters
+def _changes(target: Target, made: _Rules) -> list[str]:
+    """The changes of one parameter; all but a new one are of a parameter that exists, and that the wish names."""
+    said, own = set(pieces.words(made.allowed.wish.instruction)), target.parameters
     if own is None:  # of another file: what the tools found names them
-        found = " ".join(result for turn in words.wish.turns for result in turn.results)
+        found = " ".join(result for turn in made.allowed.wish.turns for result in turn.results)
         existing = [name for name in dict.fromkeys(_LOCAL.findall(found)) if name in said]
-        places = range(10)
+        places = tuple(range(10))
     else:
         existing = [name for name in own if name in said]
-        places = range(len(own) + 1)
-    names = _any(name for name in words.names if own is None or name not in own)
-    head = {kind: _quoted(f'{{"change":"{kind}","parameter":') for kind in ChangeKind}
-    new_name, default, position = (_key(name) for name in ("new_name", "default", "position"))
-    value = _any(words.default)
-    rows = [f'{head[ChangeKind.ADD]} {names} {default} {value} ({position} {_numbers(places)})? "}}"'] if names else []
-    if parameter := _any(existing):
-        rows.append(f'{head[ChangeKind.REMOVE]} {parameter} "}}"')
-        rows.append(f'{head[ChangeKind.DEFAULT]} {parameter} {default} {value} "}}"')
-        rows.append(f'{head[ChangeKind.MOVE]} {parameter} {position} {_numbers(places[:-1] or places)} "}}"')
-        if names:
-            rows.append(f'{head[ChangeKind.RENAME]} {parameter} {new_name} {names} "}}"')
-    return " | ".join(rows)
+        places = tuple(range(len(own) + 1))
+
+    def any_of(name: str, values: Iterable[str]) -> str | None:
+        return made.any(ChangeSignature, name, values)
+
+    rows: dict[ChangeKind, list[str | None]] = {}
+    value = any_of("default", made.allowed.default)
+    names = [name for name in made.allowed.names if own is None or name not in own]
+    add = made.pair(ChangeSignature, "position", made.number(ChangeSignature, "position", places))
+    rows[ChangeKind.ADD] = [any_of("parameter", names), _key("default"), value, add]
+    parameter = any_of("parameter", existing)
+    rows[ChangeKind.REMOVE] = [parameter]
+    rows[ChangeKind.DEFAULT] = [parameter, _key("default"), value]
+    rows[ChangeKind.RENAME] = [parameter, _key("new_name"), any_of("new_name", names)]
+    every = list(rows.items())
+    for name in existing:
+        to = [place for place in (places[:-1] or places) if own is None or place != own.index(name)]
+        position = made.number(ChangeSignature, "position", to)
+        every.append((ChangeKind.MOVE, [any_of("parameter", [name]), _key("position"), position]))
+    kinds = made.allowed.rest(ChangeSignature, "change", ChangeKind)
+    heads = {kind: _quoted(f'{{"change":"{kind}","parameter":') for kind in kinds}
+    whole = [(kind, parts) for kind, parts in every if kind in kinds and None not in parts]
+    return [f'{heads[kind]} {" ".join(map(str, parts))} "}}"' for kind, parts in whole]
 
 
-_OWN_RULES: dict[type[Call], Callable[[_Words], str | None]] = {
+_OWN_RULES: dict[type[Call], Callable[[_Rules], str | None]] = {
     Rename: _rename,
     ChangeSignature: _change_signature,
     Move: _move,
@@ -297,17 +272,6 @@ def _hint(tool: type[Call], field: FieldInfo) -> Any:
 def field_types(tool: type[Call]) -> dict[str, Any]:
     """The types of a tool's fields, as `calls` writes them."""
     return get_type_hints(tool, include_extras=True)
-
-
-def _any(values: Iterable[str]) -> str | None:
-    """One of these as JSON; None where there are none."""
-    quoted = [_json(value) for value in dict.fromkeys(values)]
-    return f"({' | '.join(quoted)})" if quoted else None
-
-
-def _numbers(values: Iterable[int]) -> str | None:
-    found = [_quoted(str(value)) for value in dict.fromkeys(values)]
-    return f"({' | '.join(found)})" if found else None
 
 
 def _key(name: str, *, first: bool = False) -> str:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from completion.refactor.allowed import known_paths
 from completion.refactor.calls import (
     AddDocstring,
     AddTypes,
@@ -30,7 +31,7 @@ from completion.refactor.calls import (
     Rewrite,
     Search,
 )
-from completion.refactor.grammar import answer_grammar, known_paths, symbols
+from completion.refactor.grammar import answer_grammar, symbols
 from completion.refactor.layout import MOST_SYMBOLS, prompt, read, shown, write
 from completion.refactor.wish import Symbol, Turn, View, Wish
 from model.api import Segment
@@ -58,7 +59,7 @@ CALLS: list[AnyCall] = [
             ParameterChange(change=ChangeKind.ADD, parameter="strict", default='"yes"', position=1),
             ParameterChange(change=ChangeKind.REMOVE, parameter="rest"),
             ParameterChange(change=ChangeKind.RENAME, parameter="data", new_name="text"),
-            ParameterChange(change=ChangeKind.MOVE, parameter="data", position=0),
+            ParameterChange(change=ChangeKind.MOVE, parameter="data", position=1),
             ParameterChange(change=ChangeKind.DEFAULT, parameter="data", default="None"),
         ),
     ),

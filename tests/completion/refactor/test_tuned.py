@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.quality.tools import scrambled
+from completion.refactor.allowed import Barred
 from completion.refactor.asking import AskingTuned
 from completion.refactor.calls import AddDocstring, AnyCall, Decline, Inline, Move, OrganizeImports, Rename
 from completion.refactor.grammar import answer_grammar
@@ -86,7 +87,7 @@ async def test_a_name_that_is_taken_is_still_declined(embedded_model: Path) -> N
 def test_who_may_not_decline_must_look_or_act() -> None:
     wish = Wish(instruction="rename load to read_all", view=VIEW)
     assert "decline" in answer_grammar(wish)
-    assert "decline" not in answer_grammar(wish, barred=[Decline]).partition("\n")[0]
+    assert "decline" not in answer_grammar(wish, barred=[Barred(Decline)]).partition("\n")[0]
 
 
 async def test_with_a_scrambled_adapter_the_wishes_fail(embedded_model: Path, tmp_path: Path) -> None:
