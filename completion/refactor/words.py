@@ -11,8 +11,9 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from completion.refactor.allowed import known_paths
 from completion.refactor.calls import ACTING, LOOKING, Call, Decline, FilePath, Move, SymbolName
-from completion.refactor.grammar import field_types, known_paths, symbols
+from completion.refactor.grammar import field_types, symbols
 from completion.refactor.layout import parameter_names, shown
 from completion.refactor.schema import arguments_of, name_of, tool
 from completion.refactor.wish import Symbol, View, Wish
