@@ -18,28 +18,17 @@ from completion.refactor.overlay import Overlay
 from completion.refactor.symbols import Place, is_special, resolve
 from completion.refactor.tools.heirs import Spot
 from completion.refactor.tools.occurrences import is_constructor, occurrences, unsure
+from completion.refactor.tools.parameters import Parameter, parameters_of, with_commas, with_parameters
 from completion.refactor.tools.rename import rename
 from model.errors import RefusedError
-
-
-@dataclass(frozen=True, slots=True)
-class _Parameter:
-    """A parameter with its kind: "only" positional, "both", "star", "key" (word only), "stars"."""
-
-    kind: str
-    node: cst.Param
-
-    @property
-    def name(self) -> str:
-        return self.node.name.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plan:
     """From old parameters to new ones. `passed`: what callers pass for a new parameter, if they must."""
 
-    old: tuple[_Parameter, ...]
-    new: tuple[_Parameter, ...]
+    old: tuple[Parameter, ...]
+    new: tuple[Parameter, ...]
     passed: dict[str, str]
     bound: bool
     holder: str
@@ -70,7 +59,7 @@ def change_signature(call: ChangeSignature, overlay: Overlay, *, prefer: str = "
 def _rename(change: ParameterChange, place: Place, overlay: Overlay) -> Sequence[Extra]:
     if not isinstance(change.new_name, str):
         raise RefusedError(f"{change.parameter} needs a new name.", hint="Give new_name.")
-    _position(_parameters(_definition(overlay, place).params), change.parameter)
+    _position(parameters_of(_definition(overlay, place).params), change.parameter)
     symbol = f"{place.symbol.path}::{place.symbol.name}.{change.parameter}"
     return rename(Rename(symbol=symbol, new_name=change.new_name), overlay).extras
 
@@ -92,7 +81,7 @@ def _change(change: ParameterChange, place: Place, overlay: Overlay) -> None:
 
 
 def _planned(change: ParameterChange, definition: cst.FunctionDef, place: Place) -> _Plan:
-    old = _parameters(definition.params)
+    old = parameters_of(definition.params)
     holder = place.symbol.name.rpartition(".")[0]
     static = any(isinstance(one.decorator, cst.Name) and one.decorator.value == "staticmethod"
                  for one in definition.decorators)  # fmt: skip
@@ -102,10 +91,10 @@ def _planned(change: ParameterChange, definition: cst.FunctionDef, place: Place)
 
 
 def _apply(
-    change: ParameterChange, old: list[_Parameter], *, bound: bool, definition: cst.FunctionDef | None
-) -> tuple[list[_Parameter], dict[str, str]]:
+    change: ParameterChange, old: list[Parameter], *, bound: bool, definition: cst.FunctionDef | None
+) -> tuple[list[Parameter], dict[str, str]]:
     """The new parameters. `definition`: where given, its body must not use a parameter that goes."""
-    new: list[_Parameter] = list(old)
+    new: list[Parameter] = list(old)
     passed: dict[str, str] = {}
     if change.change is ChangeKind.ADD:
         return _added(change, old, bound=bound)
@@ -133,7 +122,7 @@ def _apply(
     return new, passed
 
 
-def _added(change: ParameterChange, old: list[_Parameter], *, bound: bool) -> tuple[list[_Parameter], dict[str, str]]:
+def _added(change: ParameterChange, old: list[Parameter], *, bound: bool) -> tuple[list[Parameter], dict[str, str]]:
     if any(one.name == change.parameter for one in old):
         raise RefusedError(f"There is a {change.parameter} already.", hint="Choose another name.")
     if not isinstance(change.default, str):
@@ -150,8 +139,8 @@ def _added(change: ParameterChange, old: list[_Parameter], *, bound: bool) -> tu
     behind = [one for one in old[at:] if one.kind in ("only", "both")]
     if kind == "key" or all(one.node.default is not None for one in behind):
         node = param.with_changes(default=default, equal=_spaceless())
-        return [*old[:at], _Parameter(kind, node), *old[at:]], {}
-    new = [*old[:at], _Parameter(kind, param), *old[at:]]
+        return [*old[:at], Parameter(kind, node), *old[at:]], {}
+    new = [*old[:at], Parameter(kind, param), *old[at:]]
     _defaults_come_last(new)
     return new, {change.parameter: change.default}
 
@@ -169,11 +158,11 @@ def _spaceless() -> cst.AssignEqual:
     return cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace(""))
 
 
-def _equal(one: _Parameter) -> cst.AssignEqual:
+def _equal(one: Parameter) -> cst.AssignEqual:
     return cst.AssignEqual() if one.node.annotation is not None else _spaceless()
 
 
-def _position(parameters: Sequence[_Parameter], name: str) -> int:
+def _position(parameters: Sequence[Parameter], name: str) -> int:
     for index, one in enumerate(parameters):
         if one.name == name:
             return index
@@ -181,11 +170,11 @@ def _position(parameters: Sequence[_Parameter], name: str) -> int:
     raise RefusedError(f"There is no parameter {name}.", hint=f"It has {known or 'none'}.")
 
 
-def _first_word(parameters: Sequence[_Parameter]) -> int:
+def _first_word(parameters: Sequence[Parameter]) -> int:
     return next((index for index, one in enumerate(parameters) if one.kind == "key"), len(parameters))
 
 
-def _defaults_come_last(parameters: Sequence[_Parameter]) -> None:
+def _defaults_come_last(parameters: Sequence[Parameter]) -> None:
     seen = False
     for one in parameters:
         if one.kind not in ("only", "both"):
@@ -234,17 +223,6 @@ def _definition(overlay: Overlay, place: Place) -> cst.FunctionDef:
     raise RefusedError(f"{place.symbol.name} is no function.", hint="Name a function or method.")
 
 
-def _parameters(params: cst.Parameters) -> list[_Parameter]:
-    found = [_Parameter("only", one) for one in params.posonly_params]
-    found += [_Parameter("both", one) for one in params.params]
-    if isinstance(params.star_arg, cst.Param):
-        found.append(_Parameter("star", params.star_arg))
-    found += [_Parameter("key", one) for one in params.kwonly_params]
-    if params.star_kwarg is not None:
-        found.append(_Parameter("stars", params.star_kwarg))
-    return found
-
-
 class _Rewriter(cst.CSTTransformer):
     """Rewrites definitions and calls at given spots."""
 
@@ -258,9 +236,9 @@ class _Rewriter(cst.CSTTransformer):
         """A definition: the one that was named, or one that overrides it."""
         if not self._is_here(original_node.name):
             return updated_node
-        own = _parameters(updated_node.params)
+        own = parameters_of(updated_node.params)
         new, _ = _apply(self._change, own, bound=self._plan.bound, definition=original_node)
-        return updated_node.with_changes(params=_with(updated_node.params, new))
+        return updated_node.with_changes(params=with_parameters(updated_node.params, new))
 
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.Call:
         """A call: its arguments follow."""
@@ -310,7 +288,7 @@ class _Rewriter(cst.CSTTransformer):
         made += [arg for name, arg in given.items() if arg.keyword is not None and name in names]
         made += [arg for one in new if one.kind == "key" and (arg := self._passed(one.name, word=True)) is not None]
         made += [one for one in rest if one.keyword is not None or one.star == "**"]
-        return _with_commas(made, args)
+        return with_commas(made, args)
 
     def _passed(self, name: str, *, word: bool = False) -> cst.Arg | None:
         value = self._plan.passed.get(name)
@@ -320,7 +298,7 @@ class _Rewriter(cst.CSTTransformer):
         return _worded(arg, name) if word else arg
 
     def _matched(
-        self, args: Sequence[cst.Arg], old: Sequence[_Parameter], node: cst.Call
+        self, args: Sequence[cst.Arg], old: Sequence[Parameter], node: cst.Call
     ) -> tuple[dict[str, cst.Arg], list[cst.Arg]]:
         """Arguments by parameter, and those that no single parameter takes."""
         positional = [one for one in old if one.kind in ("only", "both")]
@@ -344,64 +322,3 @@ class _Rewriter(cst.CSTTransformer):
 
 def _worded(arg: cst.Arg, name: str) -> cst.Arg:
     return arg.with_changes(keyword=cst.Name(name), equal=_spaceless())
-
-
-def _with_commas(made: list[cst.Arg], like: Sequence[cst.Arg]) -> list[cst.Arg]:
-    """Commas and line breaks as the old arguments had them, place by place."""
-    between = [one.comma for one in like[:-1]]
-    last = like[-1].comma if like else cst.MaybeSentinel.DEFAULT
-    usual = between[0] if between else cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))
-    result = []
-    for index, one in enumerate(made):
-        comma = last if index == len(made) - 1 else between[index] if index < len(between) else usual
-        after = like[-1].whitespace_after_arg if like and index == len(made) - 1 else cst.SimpleWhitespace("")
-        result.append(one.with_changes(comma=_with_own_comment(comma, one.comma), whitespace_after_arg=after))
-    return result
-
-
-def _with_own_comment(
-    place: cst.Comma | cst.MaybeSentinel, own: cst.Comma | cst.MaybeSentinel
-) -> cst.Comma | cst.MaybeSentinel:
-    """The comma of a place, with the comment that stands behind the thing itself."""
-    held = own.whitespace_after if isinstance(own, cst.Comma) else None
-    line = held.first_line if isinstance(held, cst.ParenthesizedWhitespace) else None
-    if isinstance(place, cst.Comma) and isinstance(place.whitespace_after, cst.ParenthesizedWhitespace):
-        own_line = line if line is not None else cst.TrailingWhitespace()
-        return place.with_changes(whitespace_after=place.whitespace_after.with_changes(first_line=own_line))
-    return own if line is not None and line.comment is not None else place
-
-
-def _with(params: cst.Parameters, new: list[_Parameter]) -> cst.Parameters:
-    """The parameter list with new parameters; its commas and line breaks stay place by place."""
-    old = _parameters(params)
-    between = [one.node.comma for one in old[:-1]]
-    last = old[-1].node.comma if old else cst.MaybeSentinel.DEFAULT
-    usual = next((one for one in between if isinstance(one, cst.Comma)), cst.MaybeSentinel.DEFAULT)
-    nodes = []
-    for index, one in enumerate(new):
-        comma = last if index == len(new) - 1 else between[index] if index < len(between) else usual
-        nodes.append(replace(one, node=one.node.with_changes(comma=_with_own_comment(comma, one.node.comma))))
-
-    for one in nodes:
-        if one.kind not in ("only", "both", "key") and one.node.default is not None:
-            raise RefusedError(
-                f"{one.node.name.value} collects arguments and takes no default.",
-                hint="Name a plain parameter.",
-            )
-
-    def of(kind: str) -> list[cst.Param]:
-        return [one.node for one in nodes if one.kind == kind]
-
-    words = of("key")
-    star = of("star")
-    bare = cst.ParamStar() if words and not star else cst.MaybeSentinel.DEFAULT
-    kept = params.star_arg if isinstance(params.star_arg, cst.ParamStar) and words else bare
-    only = of("only")
-    return params.with_changes(
-        posonly_params=only,
-        posonly_ind=params.posonly_ind if only else cst.MaybeSentinel.DEFAULT,
-        params=of("both"),
-        star_arg=star[0] if star else kept,
-        kwonly_params=words,
-        star_kwarg=next(iter(of("stars")), None),
-    )

@@ -11,12 +11,13 @@ from completion.refactor.calls import LOOKING, AnyCall, Decline, FindSymbol, Org
 from completion.refactor.layout import parameter_names
 from completion.refactor.schema import arguments_of
 from completion.refactor.training import results
-from completion.refactor.training.parts import ACTS, SYMBOL_ACTS, Part, Speaker, cursor_in, some_lines
+from completion.refactor.training.parts import ACTS, SYMBOL_ACTS, some_lines
 from completion.refactor.training.phrasebook import Phrasebook
 from completion.refactor.training.scene import Names, Scene, is_function, without
+from completion.refactor.training.speaker import Part, Speaker, cursor_in
 from completion.refactor.wish import Symbol, Turn, View, Wish
 
-_KINDS = {"single": 72, "parallel": 8, "lookup": 4, "decline": 16}
+_KINDS = {"single": 72, "parallel": 8, "lookup": 8, "decline": 16}
 _TRIES = 30
 _PLANTED_SHARE = 0.06
 _IDLE_CURSOR_SHARE = 0.25
