@@ -247,5 +247,5 @@ class ModelConfig:
             mlp=MlpConfig(intermediate=layer.mlp.intermediate),
         )
         uniform = all(other == plain for other in self.layers)
-        scales = (self.embedding_scale, self.logit_scale, layer.attention.rope.scale)
-        return uniform and self.norm == plain.norm and not self.head_bias and scales == (1.0, 1.0, 1.0)
+        unscaled = self.embedding_scale == self.logit_scale == 1.0
+        return uniform and self.norm == plain.norm and not self.head_bias and unscaled

@@ -19,8 +19,12 @@ def configure(settings: Settings) -> ModelConfig:
 
 
 def layer(config: LayerConfig) -> Sources:
+    return attention(config.attention) | mixture()
+
+
+def mixture() -> Sources:
     into = ("block_sparse_moe.input_linear.weight",)
-    return attention(config.attention) | {
+    return {
         "mlp.router.weight": Source(("block_sparse_moe.router.layer.weight",)),
         "mlp.gate_proj": Source(into, first_half),
         "mlp.up_proj": Source(into, second_half),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from torch import Tensor
-
 from model.architectures.architecture import Architecture
 from model.architectures.granite import scaled
+from model.architectures.granitemoe import mixture
+from model.architectures.granitemoeshared import dense
 from model.architectures.mamba2 import state_space, time_limits
 from model.architectures.settings import Settings
-from model.architectures.sources import Source, Sources, attention, first_half, only, second_half
+from model.architectures.sources import Sources, attention
 from model.config import LayerConfig, MlpConfig, ModelConfig, RopeConfig, RouterConfig, StateSpaceConfig
 
 _RECURRENT, _ATTENTION = ("mamba", "linear_attention"), ("attention", "full_attention")
@@ -60,34 +60,8 @@ def _mixer(settings: Settings) -> StateSpaceConfig:
 def layer(config: LayerConfig) -> Sources:
     found = attention(config.attention) if config.is_attention else state_space(config, "mamba")
     if config.mlp.router is None:
-        return found | _dense("mlp")
-    into = ("block_sparse_moe.input_linear.weight",)
-    return found | {
-        "mlp.router.weight": Source(("block_sparse_moe.router.layer.weight",)),
-        "mlp.gate_proj": Source(into, first_half),
-        "mlp.up_proj": Source(into, second_half),
-        "mlp.down_proj": Source(("block_sparse_moe.output_linear.weight",)),
-        **(_dense("mlp.shared") if config.mlp.shared else {}),
-    }
-
-
-def _dense(ours: str) -> Sources:
-    into = ("shared_mlp.input_linear.weight",)
-    return {
-        f"{ours}.gate_proj.weight": Source(into, _upper),
-        f"{ours}.up_proj.weight": Source(into, _lower),
-        f"{ours}.down_proj.weight": Source(("shared_mlp.output_linear.weight",)),
-    }
-
-
-def _upper(tensors: list[Tensor]) -> Tensor:
-    """[2 I, D], gates before ups, to the gates."""
-    return only(tensors).chunk(2)[0]
-
-
-def _lower(tensors: list[Tensor]) -> Tensor:
-    """[2 I, D], gates before ups, to the ups."""
-    return only(tensors).chunk(2)[1]
+        return found | dense("mlp")
+    return found | mixture() | (dense("mlp.shared") if config.mlp.shared else {})
 
 
 GRANITEMOEHYBRID = Architecture(name="granitemoehybrid", configure=configure, layer=layer)

@@ -10,6 +10,7 @@ from model.architectures.gpt_oss import GPT_OSS, GPT_OSS_PLAIN
 from model.architectures.granite import GRANITE
 from model.architectures.granitemoe import GRANITEMOE
 from model.architectures.granitemoehybrid import GRANITEMOEHYBRID
+from model.architectures.granitemoeshared import GRANITEMOESHARED
 from model.architectures.llama import LLAMA
 from model.architectures.mamba2 import MAMBA2
 from model.architectures.mellum import MELLUM
@@ -32,6 +33,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         GRANITE,
         GRANITEMOE,
         GRANITEMOEHYBRID,
+        GRANITEMOESHARED,
         LLAMA,
         MAMBA2,
         MELLUM,

@@ -9,7 +9,6 @@ Legend: X experts, I intermediate, D hidden, H heads.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 
 import torch
@@ -22,13 +21,13 @@ from model.architectures.table import ARCHITECTURES
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.gguf import GgufFile
 from model.checkpoint.gguf_recurrent import delta, state_space
+from model.checkpoint.gguf_rope import FACTORS, adjusted
 from model.checkpoint.gguf_settings import read_settings
 from model.checkpoint.llama import half_split_rows
 from model.checkpoint.store import Stored
 from model.config import NO_MLP, AttentionConfig, DeltaConfig, LayerConfig, MlpConfig, ModelConfig, StateSpaceConfig
 
-_INTERLEAVED = frozenset({"llama", "mixtral", "granite", "granitemoe", "granitemoehybrid"})
-_FACTORS = "rope_freqs.weight"
+_INTERLEAVED = frozenset({"llama", "mixtral", "granite", "granitemoe", "granitemoehybrid", "granitemoeshared"})
 
 
 class GgufCheckpoint(Checkpoint):
@@ -36,11 +35,9 @@ class GgufCheckpoint(Checkpoint):
 
     def __init__(self, file: GgufFile) -> None:
         settings = read_settings(file)
-        config = ARCHITECTURES[settings.text("model_type")].configure(settings)
-        if _FACTORS in file.tensors:
-            config = _with_factors(config, tuple(file.read(_FACTORS).tolist()))
+        config = adjusted(ARCHITECTURES[settings.text("model_type")].configure(settings), file)
         sources = _sources(config, file.tensors)
-        super().__init__(file.path, config, store=_GgufStore(file), sources=sources, ignored=(_FACTORS,))
+        super().__init__(file.path, config, store=_GgufStore(file), sources=sources, ignored=(FACTORS,))
 
 
 class _GgufStore:
@@ -52,16 +49,6 @@ class _GgufStore:
         self.tensors: Mapping[str, Stored] = {
             name: Stored(info.shape, torch.float32, info.format.name) for name, info in file.tensors.items()
         }
-
-
-def _with_factors(config: ModelConfig, factors: tuple[float, ...]) -> ModelConfig:
-    def turned(layer: LayerConfig) -> LayerConfig:
-        if not layer.is_attention:
-            return layer
-        rope = replace(layer.attention.rope, factors=factors)
-        return replace(layer, mixer=replace(layer.attention, rope=rope))
-
-    return replace(config, layers=tuple(map(turned, config.layers)))
 
 
 def _sources(config: ModelConfig, stored: Mapping[str, object]) -> Sources:

@@ -10,6 +10,7 @@ from typing import Any
 from model.architectures.settings import Settings
 from model.checkpoint.gguf import GgufFile
 from model.checkpoint.gguf_recurrent import granite_settings, mamba2_settings, qwen3_next_settings
+from model.checkpoint.gguf_rope import rope_parameters
 from model.errors import CheckpointError
 
 _COMMON = {
@@ -77,32 +78,9 @@ def read_settings(file: GgufFile) -> Settings:
         "model_type": "mixtral" if name == "llama" and values["num_local_experts"] else _NAMES[str(name)],
         "vocab_size": embedding.shape[0],
         "tie_word_embeddings": "output.weight" not in file.tensors,
-        "rope_parameters": _rope(file, str(name)),
+        "rope_parameters": rope_parameters(file, str(name)),
     }
     return Settings(values | _of_its_own(file, str(name), found), file.path.name)
-
-
-def _rope(file: GgufFile, name: str) -> dict[str, Any] | None:
-    def value(key: str) -> Any:
-        return file.metadata.get(f"{name}.rope.scaling.{key}")
-
-    kind = value("type")
-    if kind in (None, "none"):
-        return None
-    # llama.cpp keeps a tenth of YaRN's mscale; the ratio of mscale and mscale_all_dim is one in released models.
-    log_multiplier = value("yarn_log_multiplier")
-    weight = None if log_multiplier is None else log_multiplier * 10
-    return {
-        "rope_type": kind,
-        "rope_theta": file.metadata.get(f"{name}.rope.freq_base"),
-        "factor": value("factor"),
-        "beta_fast": value("yarn_beta_fast"),
-        "beta_slow": value("yarn_beta_slow"),
-        "original_max_position_embeddings": value("original_context_length"),
-        "mscale": weight,
-        "mscale_all_dim": weight,
-        "truncate": name != "gpt-oss",
-    }
 
 
 def _of_its_own(file: GgufFile, name: str, found: Settings) -> dict[str, Any]:
@@ -112,6 +90,8 @@ def _of_its_own(file: GgufFile, name: str, found: Settings) -> dict[str, Any]:
         return {"partial_rotary_factor": turning * found.integer("num_attention_heads") / found.integer("hidden_size")}
     if name == "qwen3moe":
         return {"norm_topk_prob": True}
+    if name == "granitemoe" and (shared := file.metadata.get("granitemoe.expert_shared_feed_forward_length")):
+        return {"model_type": "granitemoeshared", "shared_intermediate_size": shared}
     if name == "gpt-oss":
         kinds = ("sliding_attention", "full_attention")
         return {"layer_types": [kinds[index % 2] for index in range(found.integer("num_hidden_layers"))]}
@@ -125,7 +105,7 @@ def _of_its_own(file: GgufFile, name: str, found: Settings) -> dict[str, Any]:
     if name == "qwen3next":
         return qwen3_next_settings(own)
     if name == "mellum":
-        return _two_ropes(own, scaled=_rope(file, name))
+        return _two_ropes(own, scaled=rope_parameters(file, name))
     return {}
 
 

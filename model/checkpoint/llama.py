@@ -8,16 +8,16 @@ put back here.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from model.architectures.rotary import read_rope
 from model.checkpoint.gguf import GgufFile
+from model.checkpoint.gguf_rope import FACTORS, adjusted
 from model.checkpoint.gguf_settings import read_settings
 from model.checkpoint.shapes import weight_shapes
-from model.config import AttentionConfig, LayerConfig, MlpConfig, ModelConfig, NormConfig, RopeConfig
+from model.config import AttentionConfig, LayerConfig, MlpConfig, ModelConfig, NormConfig
 from model.decoder import Decoder
 from model.errors import CheckpointError
 
@@ -55,11 +55,11 @@ def read_config(file: GgufFile) -> ModelConfig:
             heads=heads,
             kv_heads=_integer(file, "llama.attention.head_count_kv", heads),
             head_dim=head_dim,
-            rope=_rope(file, head_dim),
+            rope=read_rope(read_settings(file), dimensions=_integer(file, "llama.rope.dimension_count", head_dim)),
         ),
         mlp=MlpConfig(intermediate=_integer(file, "llama.feed_forward_length")),
     )
-    return ModelConfig(
+    config = ModelConfig(
         architecture="llama",
         hidden=hidden,
         vocabulary=_vocabulary(file),
@@ -68,6 +68,7 @@ def read_config(file: GgufFile) -> ModelConfig:
         norm=norm,
         tied_embeddings="output.weight" not in file.tensors,
     )
+    return adjusted(config, file)
 
 
 def load_decoder(file: GgufFile) -> Decoder:
@@ -99,7 +100,7 @@ def tensor_names(file: GgufFile, config: ModelConfig) -> dict[str, str]:
     names["norm.weight"] = "output_norm.weight"
     if not config.tied_embeddings:
         names["lm_head.weight"] = "output.weight"
-    extra = file.tensors.keys() - set(names.values()) - {"rope_freqs.weight"}
+    extra = file.tensors.keys() - set(names.values()) - {FACTORS}
     missing = set(names.values()) - file.tensors.keys()
     if missing or extra:
         raise CheckpointError(
@@ -120,18 +121,6 @@ def half_split_rows(weight: Tensor, head_dim: int) -> Tensor:
     """[H · E, D] with rows of each head in interleaved order (0, E/2, 1, E/2 + 1, …) to rows 0 … E−1."""
     heads = weight.view(-1, head_dim // 2, 2, weight.shape[1])
     return heads.transpose(1, 2).reshape(weight.shape)
-
-
-def _rope(file: GgufFile, head_dim: int) -> RopeConfig:
-    dimensions = _integer(file, "llama.rope.dimension_count", head_dim)
-    rope = read_rope(read_settings(file), dimensions=dimensions)
-    if rope.scale != 1:
-        raise CheckpointError(
-            f"{file.path.name} scales its rotary positions by YaRN, which is not supported for this architecture.",
-            hint="Use the same model in HF's layout.",
-        )
-    factors = tuple(file.read("rope_freqs.weight").tolist()) if "rope_freqs.weight" in file.tensors else rope.factors
-    return replace(rope, factors=factors)
 
 
 def _vocabulary(file: GgufFile) -> int:

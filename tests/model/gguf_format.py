@@ -27,6 +27,7 @@ ARCHITECTURES = {
     "starcoder2": gguf.MODEL_ARCH.STARCODER2,
     "granite": gguf.MODEL_ARCH.GRANITE,
     "granitemoe": gguf.MODEL_ARCH.GRANITE_MOE,
+    "granitemoeshared": gguf.MODEL_ARCH.GRANITE_MOE,
     "deepseek_v2": gguf.MODEL_ARCH.DEEPSEEK2,
     "gpt_oss": gguf.MODEL_ARCH.GPT_OSS,
     "mamba2": gguf.MODEL_ARCH.MAMBA2,
@@ -42,7 +43,7 @@ _NAMES = {
     "shared_mlp.up_proj.": "ffn_up_shexp.",
 }
 """What the converter names itself."""
-_INTERLEAVED = ("llama", "mixtral", "granite", "granitemoe", "granitemoehybrid")
+_INTERLEAVED = ("llama", "mixtral", "granite", "granitemoe", "granitemoeshared", "granitemoehybrid")
 
 
 def write_gguf(
@@ -60,8 +61,9 @@ def write_gguf(
     """Convert HF's folder in float32.
 
     `split_latent`: DeepSeek's newer layout; `fused_qkv`: Phi-2's older one; `fused_experts`: gates and ups together;
-    `joint_delta`: Qwen3-Next's older layout, which keeps HF's projection. To damage the file: another `architecture`,
-    keys of `metadata` without the architecture (numbers, flags and lists), and `edit`, which changes the tensors.
+    `joint_delta`: Qwen3-Next's older layout, which keeps HF's projection. To change or damage the file: another
+    `architecture`, keys of `metadata` without the architecture (numbers, flags, texts and lists), and `edit`, which
+    changes the tensors.
     """
     config = json.loads((source / "config.json").read_text())
     writer = gguf.GGUFWriter(target, architecture or architecture_name(config))
@@ -99,6 +101,10 @@ def _overwrite(writer: gguf.GGUFWriter, key: str, value: object) -> None:
         writer.add_bool(key, value)
     elif isinstance(value, list):
         writer.add_array(key, value)
+    elif isinstance(value, float):
+        writer.add_float32(key, value)
+    elif isinstance(value, str):
+        writer.add_string(key, value)
     else:
         assert isinstance(value, int)
         writer.add_uint32(key, value)

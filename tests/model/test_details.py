@@ -33,7 +33,7 @@ LAYOUTS: dict[str, tuple[str, ...]] = {
     "mistral pickled": ("mistral-nemo", "mixtral"),
     "mistral mamba": ("mamba-2",),
 }
-PLAIN = ("llama-2", "llama-3.1", "llama-linear", "smollm2", "mistral-nemo")
+PLAIN = ("llama-2", "llama-3.1", "llama-linear", "llama-yarn", "smollm2", "mistral-nemo")
 """Models that keep a copy for long prompts beside packed integers."""
 
 

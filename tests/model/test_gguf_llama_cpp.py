@@ -21,7 +21,8 @@ from model.checkpoint.gguf import GgufFile
 from model.checkpoint.gguf_model import GgufCheckpoint
 from tests.model.gguf_format import write_gguf
 from tests.model.test_gguf_model import NAMES, gguf_case
-from tests.model.tiny_hf import VOCABULARY, Case, write_hf
+from tests.model.test_gguf_rope import keys
+from tests.model.tiny_hf import CASES, VOCABULARY, Case, write_hf
 
 pytestmark = pytest.mark.slow
 
@@ -52,13 +53,34 @@ def _has_llama_cpp() -> bool:
     return subprocess.run([PYTHON, "-c", "import llama_cpp"], capture_output=True).returncode == 0
 
 
+_YARN = {"type": "yarn", "factor": 8.0, "original_context_length": 64}
+SCALED: dict[str, tuple[str, dict[str, Any]]] = {
+    "a magnitude on top of YaRN's": ("llama-2", _YARN | {"attn_factor": 1.5}),
+    "a magnitude alone": ("granite-3-shared", {"attn_factor": 0.7}),
+    "what latent attention alone reads": ("qwen3", _YARN | {"yarn_log_multiplier": 0.5}),
+    "YaRN over divisors": ("llama-3.1", _YARN),
+    "linear, as older files say it": ("llama-2", {"scale_linear": 4.0}),
+    "linear, without its name": ("qwen2.5-coder", {"factor": 4.0}),
+}
+"""Checkpoints that do not scale, and what their files say all the same."""
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_logits_equal_llama_cpps(name: str, tmp_path: Path) -> None:
-    if not _has_llama_cpp():
-        pytest.skip("llama-cpp-python is not installed")
     case = gguf_case(name)
     source = write_hf(tmp_path / "hf", Case(case.config, case.settings | CHANGES.get(name, {})))
-    path = write_gguf(source, tmp_path / "tiny.gguf")
+    _check(write_gguf(source, tmp_path / "tiny.gguf"))
+
+
+@pytest.mark.parametrize(("name", "said"), SCALED.values(), ids=SCALED)
+def test_positions_turn_as_llama_cpp_turns_them(name: str, said: dict[str, Any], tmp_path: Path) -> None:
+    source = write_hf(tmp_path / "hf", CASES[name])
+    _check(write_gguf(source, tmp_path / "tiny.gguf", metadata=keys(said)))
+
+
+def _check(path: Path) -> None:
+    if not _has_llama_cpp():
+        pytest.skip("llama-cpp-python is not installed")
     ids = torch.randint(3, VOCABULARY, (24,), generator=torch.Generator().manual_seed(1))
     asked = [PYTHON, "-c", ASK, str(path), json.dumps(ids.tolist())]
     said = subprocess.run(asked, capture_output=True, text=True)
@@ -69,5 +91,5 @@ def test_logits_equal_llama_cpps(name: str, tmp_path: Path) -> None:
         decoder = fill_decoder(checkpoint.config, checkpoint.weights())
         ours = decoder.head(decoder(ids[None]))[0]
     difference, scale = float((ours - theirs).abs().max()), float(theirs.abs().max())
-    print(f"{name}: {difference / scale:.1e} of the largest logit")
+    print(f"{difference / scale:.1e} of the largest logit")
     assert difference < 1e-3 * scale

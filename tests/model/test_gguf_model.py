@@ -25,6 +25,7 @@ NAMES = [
     "llama-2",
     "llama-3.1",
     "llama-linear",
+    "llama-yarn",
     "mixtral",
     "qwen2.5-coder",
     "qwen3",
@@ -33,6 +34,7 @@ NAMES = [
     "starcoder2",
     "granite-3",
     "granite-3-moe",
+    "granite-3-shared",
     "deepseek-v2-lite",
     "gpt-oss",
     "mamba-2",
@@ -134,7 +136,7 @@ def test_windows_may_come_by_a_period(period: int, tmp_path: Path) -> None:
     assert slides == {0: [True] * 3, 1: [False] * 3, 2: [True, False, True], 3: [True, True, False]}[period]
 
 
-@pytest.mark.parametrize("name", ["llama-2", "llama-3.1", "llama-linear"])
+@pytest.mark.parametrize("name", ["llama-2", "llama-3.1", "llama-linear", "llama-yarn"])
 def test_plain_files_are_served_as_hf_computes_them(name: str, tmp_path: Path) -> None:
     source = write_hf(tmp_path / "hf", CASES[name])
     path = write_gguf(source, tmp_path / "tiny.gguf")

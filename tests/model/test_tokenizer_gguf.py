@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from tokenizers import Tokenizer as Bpe
 from model.checkpoint.gguf import GgufFile
 from model.errors import CheckpointError
 from model.tekken import read_tekken
-from model.tokenizer import Tokenizer
+from model.tokenizer import BYTE_OF_LETTER, Tokenizer
 from model.tokenizer_gguf import read_gguf_tokenizer
 
 DATA = Path(mistral_common.__file__).parent / "data"
@@ -98,6 +99,51 @@ def test_tekken_encodes_as_mistral_common_does(tmp_path: Path) -> None:
         assert ours.decode(ours.encode(text)) == text
         if max(expected) < 20_000:
             assert ours.encode(text) == expected
+
+
+_CASELESS_HERE = (
+    (0x560, 0x58F),
+    (0xA78F, 0xA7FF),
+    (0xAB30, 0xAB6F),
+)
+_FAR_LETTERS = (
+    (0x10400, 0x1044F),
+    (0x104B0, 0x104D3),
+    (0x104D8, 0x104FB),
+    (0x10C80, 0x10CB2),
+    (0x10CC0, 0x10CF2),
+    (0x118A0, 0x118DF),
+    (0x1E900, 0x1E943),
+)
+
+
+def _is_deepseeks(letter: str) -> bool:
+    """Its list, said the other way: what has case, without some scripts; beyond U+FFFF a few scripts alone."""
+    code, cased = ord(letter), unicodedata.category(letter) in ("Lu", "Ll", "Lt")
+    if code > 0xFFFF:
+        return any(first <= code <= last for first, last in _FAR_LETTERS)
+    return cased and not any(first <= code <= last for first, last in _CASELESS_HERE)
+
+
+def test_deepseeks_letters_are_those_that_it_lists(tmp_path: Path) -> None:
+    """A letter that is one joins the `é` before it, since the vocabulary merges `é` with any letter's first byte.
+
+    Left out is what it splits off in any case: what it takes for Asian (U+0800 to U+9FA5) and for punctuation (wide
+    letters).
+    """
+    accented, spelled = "Ã©", [letter for letter, byte in BYTE_OF_LETTER.items() if byte >= 0xC2]
+    tokens = [*BYTE_OF_LETTER, accented, *(f"{accented}{first}" for first in spelled)]
+    merges = ["Ã ©", *(f"{accented} {first}" for first in spelled)]
+    pre, kinds = "deepseek-llm", [1] * len(tokens)
+    ours = _read(tmp_path / "m.gguf", model="gpt2", pre=pre, tokens=tokens, token_type=kinds, merges=merges)
+    letters = [
+        chr(code)
+        for code in (*range(0xA0, 0x800), *range(0x9FA6, 0xAC00), *range(0xF900, 0xFF00), *range(0xFF5F, 0x1F000))
+    ]
+    letters = [letter for letter in letters if unicodedata.category(letter)[0] == "L" and letter != "é"]
+    joined = {letter for letter in letters if ours.encode(f"é{letter}")[0] > len(BYTE_OF_LETTER)}
+    assert joined == {letter for letter in letters if _is_deepseeks(letter)}
+    assert 900 < len(joined) < len(letters) / 4
 
 
 _LETTERS = r"\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-Ֆ]+"

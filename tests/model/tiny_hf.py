@@ -65,6 +65,12 @@ _YARN = {
     "mscale_all_dim": 0.707,
     "original_max_position_embeddings": 64,
 }
+_PLAIN_YARN = {
+    "rope_type": "yarn",
+    "rope_theta": 10000.0,
+    "factor": 8.0,
+    "original_max_position_embeddings": 64,
+}
 _LLAMA3 = {
     "rope_type": "llama3",
     "rope_theta": 500000.0,
@@ -87,6 +93,7 @@ CASES: dict[str, Case] = {
     "llama-2": Case("LlamaConfig"),
     "llama-3.1": Case("LlamaConfig", {"rope_parameters": _LLAMA3}),
     "llama-linear": Case("LlamaConfig", {"rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 1e4}}),
+    "llama-yarn": Case("LlamaConfig", {"rope_parameters": _PLAIN_YARN}),
     "llama-biased": Case("LlamaConfig", {"attention_bias": True}),
     "smollm2": Case("LlamaConfig", {"tie_word_embeddings": True}),
     "mistral-7b-v0.1": Case("MistralConfig", {"sliding_window": 9}),
@@ -121,6 +128,10 @@ CASES: dict[str, Case] = {
     "starcoder2": Case("Starcoder2Config", {"sliding_window": 9}),
     "granite-3": Case("GraniteConfig", _GRANITE | {"tie_word_embeddings": True}),
     "granite-3-moe": Case("GraniteMoeConfig", _GRANITE | {"num_local_experts": 8, "num_experts_per_tok": 3}),
+    "granite-3-shared": Case(
+        "GraniteMoeSharedConfig",
+        _GRANITE | {"num_local_experts": 8, "num_experts_per_tok": 3, "shared_intermediate_size": 40},
+    ),
     "deepseek-v2-lite": Case("DeepseekV2Config", _DEEPSEEK | {"rope_parameters": _YARN}),
     "deepseek-v2": Case(
         "DeepseekV2Config",
