@@ -147,7 +147,11 @@ def _latent(file: GgufFile, found: Settings) -> dict[str, Any]:
         return file.metadata.get(f"deepseek2.attention.{kind}_length_mla", plain)
 
     own = Settings({"key": length("key"), "value": length("value")}, file.path.name)
+    groups = file.metadata.get("deepseek2.expert_group_count") or 1
     return {
+        "topk_method": "greedy" if groups == 1 else "group_limited_greedy",
+        "n_group": groups,
+        "topk_group": file.metadata.get("deepseek2.expert_group_used_count"),
         "head_dim": None,
         "qk_nope_head_dim": own.integer("key") - found.integer("qk_rope_head_dim"),
         "v_head_dim": own.integer("value"),

@@ -265,6 +265,8 @@ def _add_metadata(writer: gguf.GGUFWriter, config: dict[str, Any]) -> None:
             config, "shared_intermediate_size", "shared_expert_intermediate_size"
         ),
         "expert_shared_count": config.get("n_shared_experts"),
+        "expert_group_count": config.get("n_group"),
+        "expert_group_used_count": config.get("topk_group"),
         "expert_weights_scale": config.get("routed_scaling_factor"),
         "leading_dense_block_count": config.get("first_k_dense_replace"),
         "q_lora_rank": config.get("q_lora_rank"),

@@ -36,6 +36,7 @@ NAMES = [
     "granite-3-moe",
     "granite-3-shared",
     "deepseek-v2-lite",
+    "deepseek-v2",
     "gpt-oss",
     "mamba-2",
     "granite-4",
