@@ -39,7 +39,7 @@ print(json.dumps(model.scores[: len(ids)].tolist()))
 ONE_BASE = {"rope_type": "default", "rope_theta": 500000.0}
 CHANGES: dict[str, dict[str, Any]] = {
     "deepseek-v2-lite": {"q_lora_rank": 24},  # it tells the Lite model, which has none, by its 27 layers
-    "deepseek-v2": {"topk_group": 4},  # it chooses groups by V3's rule, for V2 too
+    "deepseek-v2": {"topk_method": "greedy", "n_group": 1, "topk_group": 1},  # it chooses groups by V3's rule
     "gpt-oss": {
         "rope_parameters": {"rope_type": "default", "rope_theta": 150000.0}
     },  # it rounds YaRN's ramp, HF does not
