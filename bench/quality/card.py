@@ -27,8 +27,9 @@ def results_of(figures: dict[str, Any] | None) -> str:
     columns = ["floor", *names]
     lines = [f"| measure | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     for label, floor, path in _rows(figures):
-        cells = [floor, *(_share(_at(contenders[name], path)) for name in names)]
-        lines.append(f"| {label} | {' | '.join(cells)} |")
+        found = [_at(contenders[name], path) for name in names]
+        if any(found):  # what was not measured has no row
+            lines.append(f"| {label} | {' | '.join([floor, *map(_share, found)])} |")
     machine = figures["machine"]
     where = f"{machine['cores']} cores, torch {machine['torch']}"
     lines += [
@@ -69,6 +70,12 @@ def _rows(figures: dict[str, Any]) -> list[tuple[str, str, tuple[str, ...]]]:
                 rows.append((label, floor, ("held_out", language, context, kind, "exact")))
         label = f"held-out {language}, nothing to add: answered with nothing"
         rows.append((label, "", ("held_out", language, "without context", "empty", "nothing")))
+        for name, key in (
+            ("nothing to add: nothing shown", "nothing"),
+            ("rest of line: something shown", "shown"),
+            ("rest of line: right, of what is shown", "right_of_shown"),
+        ):
+            rows.append((f"held-out {language}, in an editor, {name}", "", ("served", language, key)))
         label = f"held-out {language}, begins right: also stops there"
         rows.append((label, "", ("held_out", language, "without context", "terse", "stops_there")))
     return rows
@@ -85,7 +92,7 @@ def _terse(name: str, found: dict[str, Any]) -> str:
 
 def _at(found: Any, path: tuple[str, ...]) -> dict[str, float] | None:
     for key in path:
-        found = found[key]
+        found = (found or {}).get(key)
     return found  # type: ignore[no-any-return]
 
 

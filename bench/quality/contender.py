@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.quality import measure
 from bench.quality.ask import Answer, ask_all
+from bench.quality.served import served, show_all
 from bench.quality.tasks import Task
 from model.fim import NONE
 from model.local import LocalEngine
@@ -43,11 +44,12 @@ class Contender:
 
 async def _fill(engine: LocalEngine, holes: Sequence[Task]) -> dict[str, Any]:
     without = await ask_all(engine, holes, context=False)
-    knows_snippets = (await engine.info()).fim_family != NONE
-    helped = [task for task in holes if knows_snippets and task.snippets and task.kind != "empty"]
+    has_layout = (await engine.info()).fim_family != NONE
+    helped = [task for task in holes if has_layout and task.snippets and task.kind != "empty"]
     given = {answer.task.name: answer for answer in await ask_all(engine, helped, context=True)}
     with_context = [given.get(answer.task.name, answer) for answer in without]
     references = tuple({task.reference: None for task in holes})
+    shown = await show_all(engine, [task for task in holes if has_layout and task.kind in ("line", "empty")])
     counts = dict(zip(references, await engine.count_tokens(references), strict=True))
     filled = [answer for answer in without if answer.task.kind != "empty"]
     return {
@@ -56,6 +58,10 @@ async def _fill(engine: LocalEngine, holes: Sequence[Task]) -> dict[str, Any]:
                 "without context": _measured(_of(without, language), counts),
                 "with context": _measured(_of(with_context, language), counts),
             }
+            for language in sorted({task.language for task in holes})
+        },
+        "served": {
+            language: served([one for one in shown if one.task.language == language])
             for language in sorted({task.language for task in holes})
         },
         "held_out_with_snippets": len(helped),

@@ -14,6 +14,7 @@ from bench.quality.ask import Answer, ask_all
 from bench.quality.contender import Contender
 from bench.quality.plot import draw
 from bench.quality.sandbox import passes
+from bench.quality.served import Shown, served, show_all
 from bench.quality.tasks import HUMANEVAL, Task, humaneval
 from model.errors import PullError
 from model.fake import FakeEngine
@@ -115,6 +116,30 @@ async def test_a_line_is_the_first_line_of_what_was_said() -> None:
     assert 0 < line.joint < line.confidence < 1
 
 
+def test_what_is_shown_is_counted_apart_from_what_is_right() -> None:
+    def shown(kind: str, reference: str, text: str) -> Shown:
+        return Shown(answer(reference, "", kind=kind).task, text)
+
+    lines = [shown("line", "a\nb", "a"), shown("line", "ab", "a"), shown("line", "ab", ""), shown("line", "ab", "ab")]
+    found = served([shown("empty", "", ""), shown("empty", "", "x"), *lines])
+    assert found["nothing"]["share"] == 0.5
+    assert found["shown"]["share"] == 0.75
+    assert found["right_of_shown"]["share"] == pytest.approx(2 / 3, abs=1e-4)
+    assert served([shown("line", "ab", "")]) == {
+        "nothing": None,
+        "shown": measure.rate([False]),
+        "right_of_shown": None,
+    }
+
+
+async def test_what_is_shown_is_what_the_completer_shows() -> None:
+    tasks = [hole("a", "line", "return x"), hole("b", "line", "return x")]
+    told = await show_all(FakeEngine(lambda prompt: "return x\n\n\ndef g():"), tasks)
+    assert [one.text for one in told] == ["return x", "return x"]
+    assert all(one.right for one in told)
+    assert [one.text for one in await show_all(FakeEngine(lambda prompt: ""), tasks)] == ["", ""]
+
+
 def hole(name: str, kind: str, reference: str) -> Task:
     return Task(name=name, kind=kind, language="python", prefix="def f(x):\n    ", suffix="\n", reference=reference)
 
@@ -161,8 +186,9 @@ def test_a_contender_is_measured_and_the_card_tells_it(tmp_path: Path) -> None:
     row = next(line for line in text.splitlines() if line.startswith("| held-out python, rest of line, without"))
     assert row.split("|")[2].strip().startswith("66.7 (")
     assert row.split("|")[3].strip().startswith(f"{100 * share:.1f} (")
-    assert "7 questions, seed 7" in text
-    assert "Not yet measured: `python -m bench.quality`" not in text
+    assert "| held-out python, in an editor, nothing to add: nothing shown |" in text
+    without = {key: value for key, value in found.items() if key != "served"}
+    assert "in an editor" not in card.results_of({**figures, "contenders": {"base": without, "tuned": without}})
     card.update(page, tmp_path / "absent.json")
     assert "Not yet measured: `python -m bench.quality`" in page.read_text(encoding="utf-8")
 
