@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from completion.refactor import pieces
 from completion.refactor.calls import Call
-from completion.refactor.targets import LOCAL, Target, is_named, targets
+from completion.refactor.targets import LOCAL, PARAMETER, Target, is_named, names_said, targets
 from completion.refactor.wish import Wish
 
 _Value = TypeVar("_Value", str, int)
@@ -53,7 +53,19 @@ class Allowed:
     @cached_property
     def targets(self) -> tuple[Target, ...]:
         """The symbols that the wish may be about."""
-        return targets(self.wish)
+        return (*targets(self.wish), *(Target(name=name) for name in self.unknown))
+
+    @cached_property
+    def unknown(self) -> tuple[str, ...]:
+        """Names that the wish says, where it names nothing in view: whoever acts on one must look for it first."""
+        said = names_said(pieces.without_paths(self.wish.instruction))
+        if (
+            self.wish.turns
+            or self.wish.view.first_line is not None
+            or any(is_named(target, said) for target in targets(self.wish))
+        ):
+            return ()
+        return tuple(name for name in said if name in self.sought and not pieces.is_reserved(name))
 
     @cached_property
     def paths(self) -> tuple[str, ...]:
@@ -81,8 +93,16 @@ class Allowed:
     def sought(self) -> tuple[str, ...]:
         """Names that a wish may ask about, without those of which it is known where they are."""
         said = (*_NAME.findall(self.wish.instruction), *pieces.words(self.wish.instruction))
-        seen = [target for target in targets(replace(self.wish, turns=())) if target.kind != LOCAL]
-        return tuple(name for name in dict.fromkeys(said) if not any(is_named(target, (name,)) for target in seen))
+        return tuple(name for name in dict.fromkeys(said) if not self.is_seen(name))
+
+    def is_seen(self, name: str) -> bool:
+        """Whether the outline has a symbol of that name."""
+        return any(is_named(target, (name,)) for target in self._seen)
+
+    @cached_property
+    def _seen(self) -> tuple[Target, ...]:
+        inner = (LOCAL, PARAMETER)
+        return tuple(target for target in targets(replace(self.wish, turns=())) if target.kind not in inner)
 
     @cached_property
     def default(self) -> tuple[str, ...]:

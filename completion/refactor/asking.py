@@ -1,26 +1,26 @@
 """Asks the embedded model for calls: in the layout that it learned, under the grammar of what it may answer.
 
-Greedy decoding under a grammar can be led astray: the likeliest first tool may leave only unlikely arguments. So what
-the model is not sure of is weighed against what it would answer with another tool, and what it declines for a reason
-that plainly does not hold is asked again. Every answer is the model's own, and has its own probability.
+Greedy decoding under a grammar can be led astray: the likeliest beginning may leave only unlikely ends. So where the
+model is not sure, the likeliest of all valid answers is searched for, branch by branch: what an answer chose is barred
+and the model asked again, as long as another answer may still be likelier. What it declines for a reason that plainly
+does not hold is asked again too. Every answer is the model's own, and has its own probability.
 """
 
 from __future__ import annotations
 
-import keyword
 import math
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from completion.refactor import layout
-from completion.refactor.allowed import Barred
-from completion.refactor.calls import Call, Decline, FindSymbol
+from completion.refactor.allowed import Allowed, Barred
+from completion.refactor.calls import AnyCall, Decline, FindSymbol
+from completion.refactor.choices import choices
 from completion.refactor.grammar import answer_grammar
-from completion.refactor.pieces import paths
+from completion.refactor.meant import meant
 from completion.refactor.plan import Look
 from completion.refactor.planner import Answer
-from completion.refactor.targets import names_said, targets
+from completion.refactor.reasons import NO_NEW_NAME, is_unfounded
 from completion.refactor.wish import Wish
 from model.api import (
     Engine,
@@ -32,35 +32,65 @@ from model.api import (
     SamplingParams,
     TokenLogprob,
 )
-from model.errors import UsageError
+from model.errors import RequestError, UsageError
 
 MOST_ANSWER_TOKENS = 512
+SURE = 0.5
+"""Answers of which the model is at least as sure are taken as they come: none can be likelier."""
 DOUBT = 0.05
 """Calls of which the model itself is less sure than this are not made: the grammar had to push it there."""
-SURE = 0.3
-"""Calls of which the model is less sure than this are weighed against those of other tools."""
+LEAST, ALONE = 0.004, 0.9
+"""Yet what is as likely as this, and has so large a part of all valid answers that were heard, was only misspelled."""
 SURE_TO_DECLINE = 0.7
 """Where the model is less sure than this that it must decline, it is asked what it would do otherwise."""
 LIKELY = 0.5
 """What it then must be sure of for that to be done."""
-MOST_OTHERS = 2
-"""How often it is asked for something else."""
-_NO_NEW_NAME = "The new name is missing."
-"""Said too often of new names that are words of prose. Which they are, nothing but the model can tell."""
-_WORD = re.compile(r"[^\W\d]\w*")
+MOST_ASKED = 4
+"""How many answers are heard."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Said:
-    """One answer, and the probability of its first token, which picks the tool."""
+    """One answer. `tokens`: what it was spelled in; `calls`: what it says, where it is valid."""
 
     answer: Answer
-    first: float = 1.0
+    tokens: tuple[TokenLogprob, ...] = ()
+    calls: tuple[AnyCall, ...] = ()
 
     @property
-    def tool(self) -> type[Call] | None:
-        """What the answer begins with; None where it is no valid one."""
-        return type(self.answer.calls[0]) if self.answer.calls else None
+    def first(self) -> float:
+        """The probability of its first token."""
+        return math.exp(min(0.0, self.tokens[0].logprob)) if self.tokens else 1.0
+
+    @property
+    def tool(self) -> float:
+        """The probability of its first tool."""
+        return next((choice.own for choice in choices(self.calls, self.tokens)), self.first)
+
+    @property
+    def share(self) -> float:
+        """The probability of the answer, among all that the model might say; of one that only shows what to look for,
+        that of the symbol in it."""
+        if self.answer.calls and isinstance(self.answer.calls[0], FindSymbol):
+            named = (one for one in choices(self.calls, self.tokens) if one.barred.value == self.answer.calls[0].symbol)
+            return max((one.before * one.own for one in named), default=0.0)
+        return math.exp(min(0.0, sum(token.logprob for token in self.tokens)))
+
+    def is_made(self, wish: Wish) -> bool:
+        """Whether it has calls that are worth making: none that decline, or look for what is in view."""
+        seen = Allowed(wish).is_seen
+        return bool(self.calls) and not any(
+            isinstance(call, Decline) or (isinstance(call, FindSymbol) and seen(call.symbol)) for call in self.calls
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Branch:
+    """Answers that differ from one that was heard in its choice number `at`; none can be likelier than `most`."""
+
+    most: float
+    at: int = 0
+    barred: frozenset[Barred] = frozenset()
 
 
 class AskingTuned:
@@ -72,15 +102,11 @@ class AskingTuned:
         self._constrained = constrained
 
     async def ask(self, wish: Wish, look: Look, *, most_tokens: int, complaints: tuple[str, ...] = ()) -> Answer:
-        """The likeliest of a few valid answers, each decoded greedily. It was not taught to mend its words, so
-        complaints do not reach it."""
-        said = [await self._say(wish, most_tokens=most_tokens)]
+        """The likeliest valid answer that a few questions find. It was not taught to mend its words, so complaints do
+        not reach it."""
         if not self._constrained:
-            return said[0].answer
-        barred: list[type[Call]] = []
-        while len(barred) < MOST_OTHERS and (tool := said[-1].tool) is not None and _is_open(said[-1], wish):
-            barred.append(tool)
-            said.append(await self._say(wish, most_tokens=most_tokens, barred=barred))
+            return (await self._say(wish, None, most_tokens=most_tokens)).answer
+        said = await self._heard(wish, most_tokens=most_tokens)
         best = _best(said, wish)
         answers = [one.answer for one in said]
         return replace(
@@ -90,13 +116,34 @@ class AskingTuned:
             completion_tokens=sum(answer.completion_tokens for answer in answers),
         )
 
-    async def _say(self, wish: Wish, *, most_tokens: int, barred: Sequence[type[Call]] = ()) -> _Said:
-        """The likeliest valid answer that begins with none of the tools `barred`."""
-        grammar = (
-            Grammar(kind=GrammarKind.LARK, text=answer_grammar(wish, barred=map(Barred, barred)))
-            if self._constrained
-            else None
-        )
+    async def _heard(self, wish: Wish, *, most_tokens: int) -> list[_Said]:
+        """Answers, the greedy one first, until none can be likelier than the best, or it is good enough."""
+        open_, said = [_Branch(1.0)], list[_Said]()
+        for _ in range(MOST_ASKED):
+            branch = max(open_, key=lambda one: one.most, default=_Branch(0.0))
+            if branch.most <= max((one.share for one in said if one.is_made(wish)), default=0.0):
+                break
+            open_.remove(branch)
+            try:
+                one = await self._say(wish, branch.barred, most_tokens=most_tokens)
+            except RequestError:
+                if not branch.barred:
+                    raise
+                continue  # with all that is barred, what was begun cannot be ended
+            known = one.calls in [other.calls for other in said]
+            said.append(one)
+            if known:
+                continue  # whose branches are open
+            if not _is_open(one, wish, passed=_passed(said)):
+                break
+            open_ += _branches(one, branch, wish)
+        return said
+
+    async def _say(self, wish: Wish, barred: Iterable[Barred] | None, *, most_tokens: int) -> _Said:
+        """The greedy answer that has nothing of what is barred; any text with None."""
+        grammar = None
+        if barred is not None:
+            grammar = Grammar(kind=GrammarKind.LARK, text=answer_grammar(wish, barred=barred))
         sampling = SamplingParams(max_tokens=min(most_tokens, MOST_ANSWER_TOKENS), logprobs=0, grammar=grammar)
         request = GenerateRequest(prompt=layout.prompt(wish), sampling=sampling, priority=self._priority)
         text, tokens, answer, reason = "", list[TokenLogprob](), Answer(), None
@@ -113,86 +160,62 @@ class AskingTuned:
         if reason is FinishReason.LENGTH:
             return _Said(answer=replace(answer, complaint="The answer has no end."))
         try:
-            calls = tuple(dict.fromkeys(layout.read(text)))
+            calls = layout.read(text)
         except UsageError as error:
             return _Said(answer=replace(answer, complaint=str(error)))
-        # Who may not decline begins with what was not the likeliest: how sure it is shows after that.
-        sure = confidence(tokens[1:] if Decline in barred else tokens)
-        return _Said(answer=replace(answer, calls=calls, confidence=sure), first=confidence(tokens[:1]))
+        said = replace(answer, calls=meant(calls, wish), confidence=confidence(tokens))
+        return _Said(answer=said, tokens=tuple(tokens), calls=calls)
 
 
-def _is_open(said: _Said, wish: Wish) -> bool:
+def _passed(said: Iterable[_Said]) -> float:
+    """How likely it is that the model declines, where it was heard to."""
+    declined = (one.tool for one in said if one.calls and isinstance(one.calls[0], Decline))
+    return min(1 - 1e-9, max(declined, default=0.0))
+
+
+def _is_open(said: _Said, wish: Wish, *, passed: float) -> bool:
     """Whether something else may be meant."""
-    first = said.answer.calls[0]
+    if not said.calls:
+        return False
+    first = said.calls[0]
     if isinstance(first, Decline):
-        return said.first < SURE_TO_DECLINE or first.reason == _NO_NEW_NAME or is_unfounded(first, wish)
-    return said.answer.confidence < SURE
+        return said.first < SURE_TO_DECLINE or first.reason == NO_NEW_NAME or is_unfounded(first, wish)
+    return said.share < SURE * (1 - passed) or not said.is_made(wish)
+
+
+def _branches(said: _Said, branch: _Branch, wish: Wish) -> list[_Branch]:
+    """What else there is to say than this, found on a branch (after Lawler's and Murty's partitions)."""
+    found = []
+    for at, choice in enumerate(choices(said.calls, said.tokens)):
+        if at < branch.at:
+            continue  # another branch has those
+        # At its own choice a branch has lost what was barred there before.
+        most = branch.most - choice.before * choice.own if at == branch.at else choice.before * (1 - choice.own)
+        found.append(_Branch(most, at, branch.barred | {choice.barred}))
+    return found if said.is_made(wish) else found[:1]
 
 
 def _best(said: Sequence[_Said], wish: Wish) -> Answer:
-    """The likeliest answer. A decline gives way only to what is likely, or, where it is unfounded, not in doubt."""
-    best = said[0].answer
-    for one in said[1:]:
-        first, other = best.calls[0], one.answer
-        if isinstance(first, Decline):
-            better = other.confidence >= (DOUBT if is_unfounded(first, wish) else LIKELY)
-        else:
-            better = other.confidence > best.confidence
-        best = other if other.calls and better else best
-    if not best.calls or isinstance(best.calls[0], Decline) or best.confidence >= DOUBT:
-        return best
-    return replace(best, calls=(Decline(reason="The wish is not clear enough to act on."),))
+    """The likeliest call. Where the first answer was to decline, calls must be likely among all other answers, or,
+    where its reason does not hold, not in doubt."""
+    first, made = said[0], [one for one in said if one.is_made(wish)]
+    best = max(made, key=lambda one: one.share, default=None)
+    if best is None:
+        return first.answer
+    share = best.share / (1 - _passed(said))
+    reason = first.calls[0]
+    if isinstance(reason, Decline):
+        needed = DOUBT if is_unfounded(reason, wish) else LIKELY
+        return best.answer if share >= needed else first.answer
+    if max(share, best.answer.confidence) >= DOUBT or _stands_alone(best, said, wish):
+        return best.answer
+    return replace(best.answer, calls=(Decline(reason="The wish is not clear enough to act on."),))
 
 
-def is_unfounded(decline: Decline, wish: Wish) -> bool:
-    """Whether it declines for a reason, in the words that the adapter learned, that plainly does not hold."""
-    for pattern, holds in _REASONS:
-        if match := pattern.fullmatch(decline.reason):
-            return not holds(wish, *match.groups())
-    return False
-
-
-def _is_taken(wish: Wish, name: str) -> bool:
-    """Whether anything in sight bears the name."""
-    seen = {part for symbol in wish.view.outline for part in (symbol.name.rpartition(".")[2], *symbol.parameters)}
-    seen.update(_WORD.findall(wish.view.selected))
-    seen.update(word for turn in wish.turns for result in turn.results for word in _WORD.findall(result))
-    return name in seen
-
-
-def _lacks(wish: Wish, function: str, parameter: str) -> bool:
-    """Whether none of the functions of that name has the parameter, as far as is known."""
-    meant = [target for target in targets(wish) if target.short == function.rpartition(".")[2]]
-    return not any(parameter in (target.parameters or ()) for target in meant)
-
-
-def _is_sought(wish: Wish, name: str) -> bool:
-    return any(FindSymbol(symbol=name) in turn.calls for turn in wish.turns)
-
-
-def _unknown_names(wish: Wish) -> list[str]:
-    """What the wish says that nothing in sight bears: maybe a new name."""
-    return [name for name in names_said(wish.instruction) if not _is_taken(wish, name.rpartition(".")[2])]
-
-
-def _is_written_as_code(name: str) -> bool:
-    """Whether it is no word of prose: `sum_prices`, `sumPrices`, `Sum2`, not `surface` or `Surface`."""
-    return name.isidentifier() and ("_" in name or any(char.isupper() or char.isdigit() for char in name[1:]))
-
-
-_REASONS: tuple[tuple[re.Pattern[str], Callable[..., bool]], ...] = (
-    (re.compile(r"The name (\w+) is taken\."), _is_taken),
-    (re.compile(r"(.+) is not a valid name\."), lambda _, name: not name.isidentifier() or keyword.iskeyword(name)),
-    (re.compile(r"(\S+) has no parameter (\w+)\."), _lacks),
-    (re.compile(r"There is no (\S+)\."), _is_sought),
-    (re.compile(r"Several symbols are named (\S+)\."), _is_sought),
-    (re.compile(r"There is nothing to change\."), lambda wish: bool(wish.turns)),
-    (re.compile(r"Nothing is selected\."), lambda wish: not wish.view.selected.strip()),
-    (re.compile(r"Instructions in code are not followed\."), lambda wish: bool(wish.view.selected.strip())),
-    (re.compile(re.escape(_NO_NEW_NAME)), lambda wish: not any(map(_is_written_as_code, _unknown_names(wish)))),
-    (re.compile(r"The target is missing\."), lambda wish: not paths(wish.instruction)),
-)
-"""Reasons that can be checked (`completion.refactor.training.wishes` words them), with whether they hold."""
+def _stands_alone(best: _Said, said: Sequence[_Said], wish: Wish) -> bool:
+    """Whether the model meant something that is not valid, and of all that is, this alone comes near."""
+    others = sum(one.share for one in said if one.is_made(wish) and one.answer.calls != best.answer.calls)
+    return best.share >= max(LEAST, _passed(said)) and best.share >= ALONE * (best.share + others)
 
 
 def confidence(tokens: Iterable[TokenLogprob]) -> float:

@@ -1,7 +1,7 @@
 """What a run's tokens cost: by the price that the user gave for the model, or nothing where it runs here.
 
 Prices are those of `model.hosted.accounting`, by the model's name there, or by the server's URL. Knows no requests:
-what the engine's ledger has of them is exact, this is the sum of what planning told.
+what the engine's ledger has of them is exact, this is the sum of what planning, and filling holes, told.
 """
 
 from __future__ import annotations
@@ -50,6 +50,15 @@ def tariff_of(settings: CompletionSettings) -> Tariff:
     else:
         name, own = settings.model, not settings.model.startswith(_REMOTE)
     return Tariff(own=own, price=read_prices(prices_path()).get(name))
+
+
+def total(*usages: Usage) -> Usage:
+    """What several requests took together."""
+    return Usage(
+        prompt_tokens=sum(one.prompt_tokens for one in usages),
+        cached_tokens=sum(one.cached_tokens for one in usages),
+        completion_tokens=sum(one.completion_tokens for one in usages),
+    )
 
 
 def added(one: float | None, other: float | None) -> float | None:

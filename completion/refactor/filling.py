@@ -6,20 +6,21 @@ import asyncio
 
 from completion.api import CompletionRequest, Trigger
 from completion.language import detect
-from completion.refactor.plan import Hole
+from completion.refactor.cost import total
+from completion.refactor.plan import Filled, Hole
 from completion.service import EngineCompleter
 
 _MOST_TOKENS = 256
 
 
 class Filler:
-    """`Fill` over a completer whose event loop runs on another thread than the one that calls."""
+    """`Filling` over a completer whose event loop runs on another thread than the one that calls."""
 
     def __init__(self, completer: EngineCompleter, loop: asyncio.AbstractEventLoop) -> None:
         self._completer = completer
         self._loop = loop
 
-    def __call__(self, hole: Hole) -> str:
+    def __call__(self, hole: Hole) -> Filled:
         """The text for a hole; the instruction stands above it as a comment, which is not part of the answer."""
         comment = detect(path=hole.path).line_comment
         said = f"{comment} {hole.instruction}\n" if comment and hole.prefix.endswith("\n") else ""
@@ -33,4 +34,5 @@ class Filler:
         )
         found = asyncio.run_coroutine_threadsafe(self._completer.attempt(request), self._loop).result()
         # Something was asked for, so where the likeliest answer is nothing, another one it is.
-        return next((one.text for one in found if one.text.strip()), "")
+        text = next((one.text for one in found if one.text.strip()), "")
+        return Filled(text=text, usage=total(*(one.usage for one in found)))

@@ -44,18 +44,18 @@ from completion.refactor.calls import (
 )
 from completion.refactor.layout import enclosing
 from completion.refactor.schema import name_of
-from completion.refactor.targets import LOCAL, Target, names_said
+from completion.refactor.targets import LOCAL, PARAMETER, Target, names_said
 from completion.refactor.wish import Wish
 
 MOST_CALLS = 8
 _SYMBOL = re.compile(r"[\w./\\-]+::[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 _LOCAL = re.compile(r"(?<![\w.])[^\W\d]\w*")
 _FITS: dict[type[Call], Callable[[Target], bool]] = {
-    Move: lambda target: "." not in target.name.rpartition("::")[2] and target.kind != LOCAL,
-    Inline: lambda target: target.kind not in ("class", "type", "field"),
+    Move: lambda target: "." not in target.name.rpartition("::")[2] and target.kind not in (LOCAL, PARAMETER),
+    Inline: lambda target: target.kind not in ("class", "type", "field", PARAMETER),
     ChangeSignature: lambda target: target.kind in ("function", "method", ""),
     AddTypes: lambda target: target.kind in ("function", "method", ""),
-    AddDocstring: lambda target: target.kind not in (LOCAL, "constant", "field"),
+    AddDocstring: lambda target: target.kind not in (LOCAL, PARAMETER, "constant", "field"),
 }
 """Which symbols a tool can act on, where not any."""
 _FILLED = r'/"([^"\\\x00-\x1f]|\\["\\\/bfnrt]|\\u[0-9a-fA-F]{4})+"/'
@@ -163,7 +163,8 @@ def _value(tool: type[Call], field: FieldInfo, made: _Rules) -> str | None:
     """What a field may be; None for nothing."""
     hint, allowed, name = _hint(tool, field), made.allowed, field.name
     if tool is FindSymbol:
-        return made.any(tool, name, allowed.sought)
+        seen = filter(allowed.is_seen, names_said(allowed.wish.instruction))
+        return made.any(tool, name, [*allowed.sought, *seen])
     if tool in (References, Definition):
         return made.any(tool, name, [*(target.name for target in allowed.targets), *allowed.sought])
     if hint == SymbolName:

@@ -36,8 +36,17 @@ def words(text: str) -> tuple[str, ...]:
 
 def free_words(text: str) -> tuple[str, ...]:
     """The words that can be a new name: no reserved ones, and no parts of a file's path."""
-    without_paths = _FILE_PATH.sub(lambda match: " " * len(match[0]), text)
-    return tuple(word for word in words(without_paths) if word not in _RESERVED)
+    return tuple(word for word in words(without_paths(text)) if word not in _RESERVED)
+
+
+def is_reserved(word: str) -> bool:
+    """Whether a language that is known has the word for itself."""
+    return word in _RESERVED
+
+
+def without_paths(text: str) -> str:
+    """The text with blanks where paths of files stand."""
+    return _FILE_PATH.sub(lambda match: " " * len(match[0]), text)
 
 
 def paths(text: str) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from completion.refactor.calls import ActingCall, LookingCall
 from completion.refactor.wish import Turn, Wish
+from model.api import Usage
 
 Look = Callable[[LookingCall], str]
 """Answers a looking call in a short text. Never raises: what is not there is said in words."""
@@ -64,5 +65,15 @@ class Hole:
     instruction: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filled:
+    """The text of a hole, "" where there is nothing to say, and what asking for it cost."""
+
+    text: str
+    usage: Usage
+
+
+Filling = Callable[[Hole], Filled]
+"""Fills a hole. Called on a worker thread, and may block."""
 Fill = Callable[[Hole], str]
-"""Writes the text of a hole; "" where it has nothing to say. Called on a worker thread, and may block."""
+"""The same for the tools, which need not know what it costs."""

@@ -10,7 +10,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import InitVar, dataclass, field
+from dataclasses import InitVar, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,10 +18,11 @@ from completion.language import detect
 from completion.refactor.calls import ActingCall, Decline, LookingCall
 from completion.refactor.carry_out import apply_rule, carry_out
 from completion.refactor.check import check
-from completion.refactor.cost import Tariff
+from completion.refactor.cost import Tariff, total
 from completion.refactor.outcome import Extra, Outcome
 from completion.refactor.overlay import Mark, Overlay
-from completion.refactor.plan import Fill, Plan, Planner
+from completion.refactor.pieces import words
+from completion.refactor.plan import Filling, Hole, Plan, Planner
 from completion.refactor.renamer import Renamer
 from completion.refactor.schema import arguments_of, name_of
 from completion.refactor.symbols import outline
@@ -51,7 +52,7 @@ class Unit:
 class Report:
     """What came of a unit. Plain data, as a line of a JSON-lines report (`as_json`).
 
-    `cost`: of planning; 0 where the model runs here, None where there is no price for it.
+    `cost`: of planning, and of what the model wrote into the code; 0 where it runs here, None where it has no price.
     """
 
     unit: str
@@ -96,7 +97,7 @@ class Session:
 
     root: Path
     planner: Planner
-    fill: Fill | None = None
+    fill: Filling | None = None
     command: str = ""
     accept_extras: bool = False
     renamer: Renamer | None = None
@@ -115,7 +116,7 @@ class Session:
         Raises the planner's errors; what concerns the code is in the report.
         """
         began_s = time.perf_counter()
-        wish = Wish(instruction=instruction, view=await asyncio.to_thread(self._view, unit))
+        wish = Wish(instruction=instruction, view=await asyncio.to_thread(self._view, unit, instruction))
         plan = await self.planner.plan(wish, lambda call: self._look(call, unit.path))
         return await asyncio.to_thread(self._carry_out, unit, plan, began_s, done)
 
@@ -127,25 +128,29 @@ class Session:
             with self.lock:
                 mark = self.overlay.mark()
                 outcome = apply_rule(rule, self.overlay, under=unit.path)
-                return self._finished(unit, [outcome], Plan(calls=()), began_s, mark, done)
+                return self._finished(unit, [outcome], Plan(calls=()), total(), began_s, mark, done)
 
         return await asyncio.to_thread(work)
 
-    def _view(self, unit: Unit) -> View:
+    def _view(self, unit: Unit, instruction: str) -> View:
         with self.lock:
             try:
                 text = self.overlay.read(unit.path)
             except RefusedError:
                 return View()  # a folder, or the whole root: the model looks up
-            view = View(path=unit.path, language=detect(path=unit.path).id, outline=outline(text, unit.path))
+        from completion.refactor.tools.locals import variables
+
+        view = View(
+            path=unit.path,
+            language=detect(path=unit.path).id,
+            outline=outline(text, unit.path),
+            variables=variables(text, unit.path, words(instruction)),
+        )
         if unit.lines is None:
             return view
         first, last = unit.lines
         selected = "\n".join(text.split("\n")[first - 1 : last])
-        return View(
-            path=view.path, language=view.language, outline=view.outline,
-            first_line=first, last_line=last, selected=selected,
-        )  # fmt: skip
+        return replace(view, first_line=first, last_line=last, selected=selected)
 
     def _look(self, call: LookingCall, prefer: str) -> str:
         from completion.refactor.tools.looking import look
@@ -156,15 +161,30 @@ class Session:
     def _carry_out(self, unit: Unit, plan: Plan, began_s: float, done: Callable[[], None]) -> Report:
         with self.lock:
             mark = self.overlay.mark()
-            outcomes: list[Outcome] = []
+            outcomes, spent = list[Outcome](), [_usage(plan)]
+
+            def fill(hole: Hole) -> str:
+                assert self.fill is not None
+                filled = self.fill(hole)
+                spent.append(filled.usage)
+                return filled.text
+
+            with_fill = None if self.fill is None else fill
             for call in plan.calls:
-                outcomes.append(carry_out(call, self.overlay, fill=self.fill, prefer=unit.path, renamer=self.renamer))
+                outcomes.append(carry_out(call, self.overlay, fill=with_fill, prefer=unit.path, renamer=self.renamer))
                 if not outcomes[-1].done:
                     break
-            return self._finished(unit, outcomes, plan, began_s, mark, done)
+            return self._finished(unit, outcomes, plan, total(*spent), began_s, mark, done)
 
     def _finished(
-        self, unit: Unit, outcomes: list[Outcome], plan: Plan, began_s: float, mark: Mark, done: Callable[[], None]
+        self,
+        unit: Unit,
+        outcomes: list[Outcome],
+        plan: Plan,
+        spent: Usage,
+        began_s: float,
+        mark: Mark,
+        done: Callable[[], None],
     ) -> Report:
         """The report, after extras and the check. The overlay has the change, or is as it was before."""
         changed = tuple(sorted({path for one in outcomes for path in one.changed}))
@@ -199,9 +219,9 @@ class Session:
             notes=tuple(note for one in outcomes for note in one.notes),
             extras=extras,
             confidence=plan.confidence,
-            prompt_tokens=plan.prompt_tokens,
-            completion_tokens=plan.completion_tokens,
-            cost=self.tariff.cost(_usage(plan)),
+            prompt_tokens=spent.prompt_tokens,
+            completion_tokens=spent.completion_tokens,
+            cost=self.tariff.cost(spent),
             currency=self.tariff.currency,
             seconds=time.perf_counter() - began_s,
         )

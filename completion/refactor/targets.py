@@ -15,7 +15,9 @@ from completion.refactor.layout import enclosing, parameter_names, shown
 from completion.refactor.wish import Symbol, View, Wish
 
 LOCAL = "local"
-"""The kind of a name in the selection, inside a function."""
+"""The kind of a variable inside of a function."""
+PARAMETER = "parameter"
+"""The kind of a parameter, as a member of its function."""
 _DOTTED = re.compile(r"(?<![\w.])[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 _NAME = re.compile(r"(?<![\w.])[^\W\d]\w*")
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
@@ -43,16 +45,24 @@ class Target:
 def targets(wish: Wish) -> tuple[Target, ...]:
     """The symbols that the wish may be about; of those that a look-up found, none that the wish leaves open."""
     outline = [_outlined(symbol, wish.view) for symbol in shown(wish.view, wish.instruction)]
-    everything = [*outline, *_locals(wish), *_found(wish)]
     said = names_said(wish.instruction)
+    everything = [*outline, *_locals(wish), *_found(wish)]
     named = [target for target in everything if is_named(target, said)]
+    inner = _inner(wish.view, said, known={target.name for target in everything})
+    if named:
+        owners = {target.name for target in named}
+        inner = [target for target in inner if target.name.rpartition(".")[0] in owners]
+    else:
+        owners = {target.name.rpartition(".")[0] for target in inner}
+        named = [*inner, *(target for target in outline if target.name in owners)]
+    everything += inner
     holders = {symbol.name for symbol in _holders(wish.view)}
     if not named and holders:
         words = {word.lower() for word in _NAME.findall(wish.instruction)}
         named = [target for target in everything if target.kind != LOCAL and _is_like(target, words)]
     elif not named:
         return tuple(everything)
-    chosen = {target.name for target in named} | holders
+    chosen = {target.name for target in [*named, *inner]} | holders
     return tuple(target for target in everything if target.name in chosen)
 
 
@@ -67,7 +77,7 @@ def names_said(text: str) -> tuple[str, ...]:
 def is_named(target: Target, said: Iterable[str]) -> bool:
     """Whether one of these names means the symbol: `feed`, `Parser.feed` or `parser.Parser.feed`."""
     own = target.name.rpartition("::")[2]
-    if target.kind == LOCAL:
+    if target.kind in (LOCAL, PARAMETER):
         return target.short in said
     return any(own == name or own.endswith(f".{name}") or name.endswith(f".{own}") for name in said)
 
@@ -100,6 +110,21 @@ def _locals(wish: Wish) -> list[Target]:
     names = dict.fromkeys(_NAME.findall(wish.view.selected))
     taken = frozenset((*names, *parameter_names(holder)))
     return [Target(name=f"{holder.name}.{name}", kind=LOCAL, taken=taken - {name}) for name in names]
+
+
+def _inner(view: View, said: Iterable[str], *, known: set[str]) -> list[Target]:
+    """Variables and parameters that are said, as members of their functions, but those that are known already."""
+    functions = [symbol for symbol in view.outline if symbol.kind in ("function", "method")]
+    owned = {symbol.name: dict.fromkeys(parameter_names(symbol), PARAMETER) for symbol in functions}
+    for variable in view.variables:
+        owner, _, short = variable.rpartition(".")
+        owned.setdefault(owner, {}).setdefault(short, LOCAL)
+    return [
+        Target(name=f"{owner}.{short}", kind=kind, taken=frozenset(names) - {short})
+        for owner, names in owned.items()
+        for short, kind in names.items()
+        if short in said and f"{owner}.{short}" not in known
+    ]
 
 
 def _found(wish: Wish) -> list[Target]:

@@ -24,6 +24,7 @@ class View:
     """What is in view when the wish is made: the file in focus, its outline, and the selected lines, if any.
 
     `path` is "" when the wish is about the repository as a whole; `outline` then is empty, and the model looks up.
+    `variables`: those inside of functions that the wish may name, as `function.name`; no prompt shows them.
     """
 
     path: str = ""
@@ -32,6 +33,7 @@ class View:
     first_line: int | None = None
     last_line: int | None = None
     selected: str = ""
+    variables: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from completion.refactor.cost import tariff_of
 from completion.refactor.edits import extra_edits, line_edits
 from completion.refactor.learn import Pair, as_yaml, rule_path
 from completion.refactor.overlay import Overlay
-from completion.refactor.plan import Fixed, Hole, Planner
+from completion.refactor.plan import Filled, Fixed, Hole, Planner
 from completion.refactor.renamer import Question, Renamer
 from completion.refactor.repeat import rule_behind
 from completion.refactor.schema import decode
@@ -128,12 +128,12 @@ def _planner(request: dict[str, Any], settings: CompletionSettings, held: AsyncE
 
 
 class _Fills:
-    """A `Fill` whose completer is made when the first hole is to be filled."""
+    """A `Filling` whose completer is made when the first hole is to be filled."""
 
     def __init__(self, settings: CompletionSettings, held: AsyncExitStack) -> None:
         self._settings, self._held, self._loop = settings, held, asyncio.get_running_loop()
 
-    def __call__(self, hole: Hole) -> str:
+    def __call__(self, hole: Hole) -> Filled:
         """The text of a hole; called on a thread."""
         from completion.connect import connect
         from completion.refactor.filling import Filler

@@ -19,7 +19,7 @@ from completion.refactor.calls import ACTING, ActingCall
 from completion.refactor.cost import Tariff, added, tariff_of
 from completion.refactor.filling import Filler
 from completion.refactor.journal import Journal
-from completion.refactor.plan import Fixed, Hole
+from completion.refactor.plan import Filled, Fixed, Hole
 from completion.refactor.schema import decode
 from completion.refactor.session import Report, Session
 from completion.refactor.tools.rewrite import load_rule
@@ -212,14 +212,14 @@ def _progress() -> Progress:
 
 
 class _Late:
-    """A `Fill` whose completer is made when the first hole is to be filled."""
+    """A `Filling` whose completer is made when the first hole is to be filled."""
 
     def __init__(self, settings: CompletionSettings, held: AsyncExitStack) -> None:
         self._settings, self._held = settings, held
         self._loop = asyncio.get_running_loop()
         self._filler: Filler | None = None
 
-    def __call__(self, hole: Hole) -> str:
+    def __call__(self, hole: Hole) -> Filled:
         """The text of a hole."""
         if self._filler is None:
             self._filler = asyncio.run_coroutine_threadsafe(self._make(), self._loop).result()

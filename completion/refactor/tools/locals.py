@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from completion.language import detect
 from completion.refactor.overlay import Overlay
 from completion.refactor.scopes import NAMES, Binding, Scopes, leaves, scopes_of
@@ -26,6 +28,26 @@ def place_of_local(overlay: Overlay, name: str, *, prefer: str = "") -> Place | 
     if path or prefer:
         return _in(overlay, path or prefer, own, None)
     return None
+
+
+def variables(text: str, path: str, names: Iterable[str]) -> tuple[str, ...]:
+    """The variables and parameters of these names in the functions of a text, as `function.name`, each once."""
+    found = scopes_of(text, detect(path=path).id)
+    if found is None:
+        return ()
+    inner = [scope for scope in found.scopes if scope.parent is not None]
+    bindings = [one for name in dict.fromkeys(names) for scope in inner for one in scope.bindings.get(name, [])]
+    return tuple(dict.fromkeys(name for binding in bindings if (name := _owned(found, binding, path))))
+
+
+def _owned(found: Scopes, binding: Binding, path: str) -> str:
+    """`function.name` of a binding; "" of what no function holds, or the outline lists."""
+    at = found.parsed.offset(binding.names[0].start_byte)
+    holders = [one for one in places(found.parsed.text, path) if one.first <= at < one.last]
+    if not holders or any(one.start == at for one in holders):
+        return ""
+    inner = max(holders, key=lambda one: one.first).symbol
+    return f"{inner.name}.{binding.name}" if inner.kind in ("function", "method") else ""
 
 
 def _in(overlay: Overlay, path: str, own: str, outer: Place | None) -> Place | None:

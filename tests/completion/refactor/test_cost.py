@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from completion.refactor.calls import Decline
+from completion.refactor.calls import AddDocstring, Decline, Generate
 from completion.refactor.cost import added, tariff_of
-from completion.refactor.plan import Look, Plan
+from completion.refactor.plan import Filled, Fixed, Hole, Look, Plan
 from completion.refactor.session import Session, Unit
 from completion.refactor.wish import Wish
 from completion.settings import CompletionSettings
@@ -73,3 +73,17 @@ async def test_a_report_tells_the_cost(tmp_path: Path) -> None:
     unknown = tariff_of(CompletionSettings(model="mistral:other"))
     told = (await Session(tmp_path, Asked(), tariff=unknown).run(Unit(), "x")).as_json()
     assert (told["cost"], told["currency"]) == (None, None)
+
+
+async def test_what_is_written_into_holes_is_counted(tmp_path: Path) -> None:
+    def fill(hole: Hole) -> Filled:
+        usage = Usage(prompt_tokens=100, cached_tokens=0, completion_tokens=7)
+        return Filled(text="Adds." if hole.prefix.endswith('"') else "x = 1", usage=usage)
+
+    (tmp_path / "a.py").write_text("def add(a, b):\n    return a + b\n")
+    planner = Fixed((AddDocstring(symbol="add"), Generate(path="a.py", after_line=0, instruction="a constant")))
+    tariff = tariff_of(CompletionSettings(model="mistral:codestral-latest"))
+    report = await Session(tmp_path, planner, fill=fill, tariff=tariff).run(Unit(path="a.py"), "x")
+    assert report.status == "changed", report.reason
+    assert (report.prompt_tokens, report.completion_tokens) == (200, 14)
+    assert report.cost == pytest.approx(tariff.cost(Usage(prompt_tokens=200, cached_tokens=0, completion_tokens=14)))

@@ -52,5 +52,6 @@ async def test_where_nothing_is_likeliest_another_answer_is_taken() -> None:
     answers = iter(["", "", "total = sum(items)"])
     completer = EngineCompleter(FakeEngine(lambda _: next(answers)))
     hole = Hole(prefix="", suffix="\nprint(total)\n", path="a.py", language="python", instruction="add up")
-    text = await asyncio.to_thread(Filler(completer, asyncio.get_running_loop()), hole)
-    assert text == "total = sum(items)"
+    filled = await asyncio.to_thread(Filler(completer, asyncio.get_running_loop()), hole)
+    assert filled.text == "total = sum(items)"
+    assert filled.usage.completion_tokens > 0

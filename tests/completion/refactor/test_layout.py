@@ -216,8 +216,9 @@ def test_the_grammar_takes_nothing_else(answer: str) -> None:
     assert not accepts(answer_grammar(Wish(instruction="let it eat in src/core.py", view=VIEW)), answer)
 
 
-def test_without_a_view_the_model_can_look_or_decline() -> None:
+def test_without_a_view_the_model_acts_on_nothing_but_what_the_wish_says() -> None:
     grammar = answer_grammar(Wish(instruction="rename Parser to Reader"))
     assert accepts(grammar, 'find_symbol {"symbol":"Parser"}')
     assert accepts(grammar, 'find_symbol {"symbol":"Parser"}\nreferences {"symbol":"Parser"}')
-    assert not accepts(grammar, 'rename {"symbol":"Parser","new_name":"Reader"}')
+    assert accepts(grammar, 'rename {"symbol":"Parser","new_name":"Reader"}')  # which looks for it first
+    assert not accepts(grammar, 'rename {"symbol":"Lexer","new_name":"Reader"}')

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from completion.refactor.calls import Definition, FindSymbol
+from completion.refactor.pieces import words
 from completion.refactor.symbols import outline
 from completion.refactor.targets import LOCAL, targets
+from completion.refactor.tools.locals import variables
 from completion.refactor.wish import Turn, View, Wish
 
 PATH = "src/parser.py"
@@ -107,3 +109,27 @@ def test_what_a_look_up_leaves_open_is_not_acted_on(instruction: str, result: st
 def test_other_looks_leave_nothing_open() -> None:
     turn = Turn(calls=(Definition(symbol="read"),), results=(TWO,))
     assert len(targets(Wish(instruction="rename it", turns=(turn,)))) == 2
+
+
+@pytest.mark.parametrize(
+    ("instruction", "expected"),
+    [
+        ("rename limit to most", ["Parser.feed", "Parser.feed.limit"]),
+        ("rename the parameter limit of feed to most", ["Parser.feed", "Parser.feed.limit"]),
+        ("rename size to count in feed", ["Parser.feed", "Parser.feed.size"]),
+        ("rename size to count", ["Parser.feed", "Parser.feed.size"]),
+        ("rename load to size", ["load"]),
+        ("rename path and text to a and b", ["tokenize", "load", "tokenize.text", "load.path"]),
+    ],
+)
+def test_variables_and_parameters_can_be_named(instruction: str, expected: list[str]) -> None:
+    inner = variables(CODE, PATH, words(instruction))
+    view = View(path=PATH, language="python", outline=OUTLINE, variables=inner)
+    assert [target.name for target in targets(Wish(instruction=instruction, view=view))] == expected
+
+
+def test_variables_have_the_names_of_their_functions() -> None:
+    code = "x = 1\n\n\ndef f(a):\n    b = [c for c in a]\n\n    def g(a):\n        b = x\n"
+    named = ("a", "b", "c", "x", "g", "zz")
+    assert variables(code, "a.py", named) == ("f.a", "f.g.a", "f.b", "f.g.b", "f.c")
+    assert variables(code, "a.txt", named) == ()
