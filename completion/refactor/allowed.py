@@ -53,7 +53,21 @@ class Allowed:
     @cached_property
     def targets(self) -> tuple[Target, ...]:
         """The symbols that the wish may be about."""
-        return (*targets(self.wish), *(Target(name=name) for name in self.unknown))
+        aliases = (Target(name=short, kind=kind) for short, (_, kind) in self.aliases.items())
+        return (*targets(self.wish), *aliases, *(Target(name=name) for name in self.unknown))
+
+    @cached_property
+    def aliases(self) -> dict[str, tuple[str, str]]:
+        """Variables and parameters that may be named without their function, since one alone bears the name: by that,
+        their whole names and kinds."""
+        inner = [target for target in targets(self.wish) if target.kind in (LOCAL, PARAMETER)]
+        shorts = [target.short for target in inner]
+        return {
+            one.short: (one.name, one.kind) for one in inner if shorts.count(one.short) == 1 and self._is_bound(one)
+        }
+
+    def _is_bound(self, target: Target) -> bool:
+        return target.kind == PARAMETER or target.name in self.wish.view.variables
 
     @cached_property
     def unknown(self) -> tuple[str, ...]:
@@ -96,13 +110,13 @@ class Allowed:
         return tuple(name for name in dict.fromkeys(said) if not self.is_seen(name))
 
     def is_seen(self, name: str) -> bool:
-        """Whether the outline has a symbol of that name."""
+        """Whether the file in view has a symbol of that name."""
         return any(is_named(target, (name,)) for target in self._seen)
 
     @cached_property
     def _seen(self) -> tuple[Target, ...]:
-        inner = (LOCAL, PARAMETER)
-        return tuple(target for target in targets(replace(self.wish, turns=())) if target.kind not in inner)
+        every = targets(replace(self.wish, turns=()))
+        return tuple(target for target in every if target.kind != LOCAL or self._is_bound(target))
 
     @cached_property
     def default(self) -> tuple[str, ...]:

@@ -52,7 +52,8 @@ _SYMBOL = re.compile(r"[\w./\\-]+::[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 _LOCAL = re.compile(r"(?<![\w.])[^\W\d]\w*")
 _FITS: dict[type[Call], Callable[[Target], bool]] = {
     Move: lambda target: "." not in target.name.rpartition("::")[2] and target.kind not in (LOCAL, PARAMETER),
-    Inline: lambda target: target.kind not in ("class", "type", "field", PARAMETER),
+    Rename: lambda target: not target.aside,
+    Inline: lambda target: not target.aside and target.kind not in ("class", "type", "field", PARAMETER),
     ChangeSignature: lambda target: target.kind in ("function", "method", ""),
     AddTypes: lambda target: target.kind in ("function", "method", ""),
     AddDocstring: lambda target: target.kind not in (LOCAL, PARAMETER, "constant", "field"),
@@ -193,7 +194,7 @@ def _value(tool: type[Call], field: FieldInfo, made: _Rules) -> str | None:
 def _rename(made: _Rules) -> str | None:
     """Each symbol with the names that it can get."""
     rows = []
-    for target in made.allowed.targets:
+    for target in filter(_FITS[Rename], made.allowed.targets):
         taken = target.taken | {target.short}
         names = made.any(Rename, "new_name", (name for name in made.allowed.names if name not in taken))
         if names and (symbol := made.any(Rename, "symbol", [target.name])):

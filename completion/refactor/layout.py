@@ -81,7 +81,16 @@ def enclosing(view: View) -> Symbol | None:
 
 def parameter_names(symbol: Symbol) -> tuple[str, ...]:
     """The names alone, without stars, annotations, defaults and receivers."""
-    found = (_WORD.search(text) for text in symbol.parameters)
+    return _names(symbol.parameters)
+
+
+def parameters_in(signature: str) -> tuple[str, ...]:
+    """The same of a signature as a looking tool shows it, without its brackets."""
+    return _names(signature.split(","))
+
+
+def _names(parameters: Iterable[str]) -> tuple[str, ...]:
+    found = (_WORD.search(text) for text in parameters)
     return tuple(match[0] for match in found if match is not None and match[0] not in _RECEIVERS)
 
 

@@ -13,6 +13,7 @@ from completion.refactor.calls import (
     ChangeSignature,
     ExtractVariable,
     FindSymbol,
+    Inline,
     ParameterChange,
     Rename,
 )
@@ -25,11 +26,13 @@ def meant(calls: Sequence[AnyCall], wish: Wish) -> tuple[AnyCall, ...]:
     that is not in view asks where it is."""
     if missing := _missing(calls, wish):
         return tuple(FindSymbol(symbol=name) for name in missing)
-    found: list[AnyCall] = []
+    found, aliases = list[AnyCall](), Allowed(wish).aliases
     for call in dict.fromkeys(calls):
         before = found[-1] if found else None
         if isinstance(call, ExtractVariable):
             call = _placed(call, wish.view)
+        if isinstance(call, Rename | Inline) and call.symbol in aliases:
+            call = msgspec.structs.replace(call, symbol=aliases[call.symbol][0])
         if isinstance(call, Rename):
             call = _as_parameter(call, wish)
         if isinstance(call, ChangeSignature) and isinstance(before, ChangeSignature) and before.symbol == call.symbol:

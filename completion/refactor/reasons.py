@@ -53,7 +53,8 @@ def _is_written_as_code(name: str) -> bool:
 
 
 _REASONS: tuple[tuple[re.Pattern[str], Callable[..., bool]], ...] = (
-    (re.compile(r"The name (\w+) is taken\."), _is_taken),
+    (re.compile(r"The (?:new )?name (\w+) is taken\."), _is_taken),
+    (re.compile(r"The (?:new )?name (\w+) is missing\."), lambda wish, name: name not in names_said(wish.instruction)),
     (re.compile(r"(.+) is not a valid name\."), lambda _, name: not name.isidentifier() or keyword.iskeyword(name)),
     (re.compile(r"(\S+) has no parameter (\w+)\."), _lacks),
     (re.compile(r"There is no (\S+)\."), _is_sought),

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from completion.refactor.calls import FindSymbol
-from completion.refactor.layout import enclosing, parameter_names, shown
+from completion.refactor.layout import enclosing, parameter_names, parameters_in, shown
 from completion.refactor.wish import Symbol, View, Wish
 
 LOCAL = "local"
@@ -21,7 +22,9 @@ PARAMETER = "parameter"
 _DOTTED = re.compile(r"(?<![\w.])[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 _NAME = re.compile(r"(?<![\w.])[^\W\d]\w*")
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-_FOUND = re.compile(r"(?:(\w+) )?([\w./\\-]+)::([^\W\d]\w*(?:\.[^\W\d]\w*)*)")
+_FOUND = re.compile(r"(?:(\w+) )?([\w./\\-]+)::([^\W\d]\w*(?:\.[^\W\d]\w*)*)(?:\(([^()\n]*)\))?")
+_Row = tuple[str | Any, ...]
+"""Kind, path, name and parameters of a symbol that was found."""
 _STEM = 5
 """Letters that two words must share at their beginning to be alike."""
 
@@ -35,6 +38,8 @@ class Target:
     parameters: tuple[str, ...] | None = None
     taken: frozenset[str] = frozenset()
     """Names that it cannot get, since others beside it bear them."""
+    aside: bool = False
+    """Whether the wish says a variable or parameter of it, and not its own name."""
 
     @property
     def short(self) -> str:
@@ -63,7 +68,12 @@ def targets(wish: Wish) -> tuple[Target, ...]:
     elif not named:
         return tuple(everything)
     chosen = {target.name for target in [*named, *inner]} | holders
-    return tuple(target for target in everything if target.name in chosen)
+    within = {target.name.rpartition(".")[0] for target in [*named, *inner] if target.kind in (LOCAL, PARAMETER)}
+    return tuple(
+        replace(target, aside=target.name in within and not is_named(target, said))
+        for target in everything
+        if target.name in chosen
+    )
 
 
 def names_said(text: str) -> tuple[str, ...]:
@@ -131,19 +141,21 @@ def _found(wish: Wish) -> list[Target]:
     found: dict[str, Target] = {}
     for turn in wish.turns:
         for call, result in zip(turn.calls, turn.results, strict=False):
-            rows = _FOUND.findall(result)
+            rows = [match.groups() for match in _FOUND.finditer(result)]
             if isinstance(call, FindSymbol):
                 rows = _meant(rows, wish.instruction)
-            for kind, path, name in rows:
-                found.setdefault(f"{path}::{name}", Target(name=f"{path}::{name}", kind=kind))
+            for kind, path, name, signature in rows:
+                own = None if signature is None else parameters_in(signature)
+                target = Target(name=f"{path}::{name}", kind=kind or "", parameters=own)
+                found.setdefault(target.name, target)
     return list(found.values())
 
 
-def _meant(rows: Sequence[tuple[str, str, str]], instruction: str) -> list[tuple[str, str, str]]:
+def _meant(rows: Sequence[_Row], instruction: str) -> list[_Row]:
     """The rows of one look-up that the wish can mean: where several bear the name, those whose file it names."""
-    if len({(path, name) for _, path, name in rows}) < 2:
+    if len({(row[1], row[2]) for row in rows}) < 2:
         return list(rows)
-    return [row for row in rows if row[1] in instruction or row[1].rpartition("/")[2] in instruction]
+    return [row for row in rows if str(row[1]) in instruction or str(row[1]).rpartition("/")[2] in instruction]
 
 
 def _is_like(target: Target, words: set[str]) -> bool:

@@ -28,7 +28,7 @@ CODE = """def total(items, tax):
     )
     return net + tax * net
 """
-WHOLE = View(path=PATH, language="python", outline=outline(CODE, PATH))
+WHOLE = View(path=PATH, language="python", outline=outline(CODE, PATH), variables=("total.tax", "total.net"))
 SELECTING = View(
     path=PATH, language="python", outline=WHOLE.outline, first_line=2, last_line=5,
     selected="\n".join(CODE.split("\n")[1:5]),
@@ -54,6 +54,8 @@ SUM = "sum(\n        items, start(0)\n    )"
     [
         ((Inline(symbol="total"), Inline(symbol="total")), (Inline(symbol="total"),), WHOLE),
         ((Rename(symbol="total.tax", new_name="rate"),), (RATE,), WHOLE),
+        ((Rename(symbol="tax", new_name="rate"),), (RATE,), WHOLE),
+        ((Inline(symbol="net"),), (Inline(symbol="total.net"),), WHOLE),
         ((Rename(symbol="total.net", new_name="rate"),), (Rename(symbol="total.net", new_name="rate"),), WHOLE),
         ((changed(TAX, TAX),), (changed(TAX),), WHOLE),
         ((changed(ITEMS), changed(TAX)), (changed(ITEMS, TAX),), WHOLE),
@@ -65,7 +67,7 @@ SUM = "sum(\n        items, start(0)\n    )"
     ],
 )  # fmt: skip
 def test_answers(said: tuple[AnyCall, ...], expected: tuple[AnyCall, ...], view: View) -> None:
-    assert meant(said, Wish(instruction="do it", view=view)) == expected
+    assert meant(said, Wish(instruction="do it to net and tax", view=view)) == expected
 
 
 def test_what_acts_on_something_out_of_view_looks_for_it() -> None:

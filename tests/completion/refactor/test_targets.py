@@ -133,3 +133,26 @@ def test_variables_have_the_names_of_their_functions() -> None:
     named = ("a", "b", "c", "x", "g", "zz")
     assert variables(code, "a.py", named) == ("f.a", "f.g.a", "f.b", "f.g.b", "f.c")
     assert variables(code, "a.txt", named) == ()
+
+
+def test_who_says_a_variable_does_not_mean_its_function() -> None:
+    view = View(path=PATH, language="python", outline=OUTLINE, first_line=6, last_line=6, selected=LINES[5])
+    aside = {target.name: target.aside for target in targets(Wish(instruction="rename size to count", view=view))}
+    assert aside == {"Parser": False, "Parser.feed": True, "Parser.feed.size": False}
+    both = Wish(instruction="rename feed to eat and size to count", view=view)
+    assert not any(target.aside for target in targets(both))
+
+
+@pytest.mark.parametrize(
+    ("row", "parameters"),
+    [
+        ("method src/io.py::Reader.read(self, size, *rest) lines 3-9", ("size", "rest")),
+        ("function src/io.py::read() lines 3-9", ()),
+        ("class src/io.py::Reader lines 3-9", None),
+        ("src/io.py::Reader.read:3", None),
+    ],
+)
+def test_what_was_found_has_the_parameters_that_were_shown(row: str, parameters: tuple[str, ...] | None) -> None:
+    turn = Turn(calls=(FindSymbol(symbol="read"),), results=(row,))
+    (found,) = targets(Wish(instruction="drop size of read", turns=(turn,)))
+    assert found.parameters == parameters
