@@ -103,7 +103,8 @@ class CachedDecoder:
 
     def _past(self, cache: KvCache, start: int, marks: tuple[int, ...]) -> list[Past | Memory]:
         """What each layer remembers, in the form that it wants."""
-        held, states = zip(cache.keys, cache.values, strict=True), iter(cache.states or ())
+        plain = (keys[..., 0] for keys in cache.keys)  # a block is one token: [G, C, E]
+        held, states = zip(plain, cache.values, strict=True), iter(cache.states or ())
         past: list[Past | Memory] = []
         for layer in self._decoder.config.layers:
             if not isinstance(layer.mixer, AttentionConfig):

@@ -1,6 +1,6 @@
 """What all layers remember of one sequence: keys and values, and recurrent states. Knows no attention and no policy.
 
-Legend: L layers, G key/value heads, C capacity in tokens, T tokens read, M new tokens, E head dimensions.
+Legend: L layers, G key/value heads, C capacity in tokens, B tokens a block of keys, M new tokens, E head dimensions.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ _LEAST_CAPACITY_TOKENS = 256
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KvShape:
     """What a token's keys and values take: `layers` × 2 × `kv_heads` × `head_dim` numbers of `dtype`; and `states`, one
-    for each recurrent layer, whatever the number of tokens."""
+    for each recurrent layer, whatever the number of tokens. Of so many tokens as a block has, keys lie transposed."""
 
     layers: int
     kv_heads: int
     head_dim: int
     dtype: torch.dtype = torch.float32
+    block_tokens: int = 1
     states: tuple[StateShape, ...] = ()
 
     @property
@@ -42,14 +43,17 @@ class KvCache:
         self.shape = shape
         self.tokens: list[int] = []
         self._snapshots = Snapshots()
-        self._store = self._empty(0)
+        self._keys, self._values = self._empty(0)
         self.keys: list[Tensor] = []
-        """A view for each layer: [G, C, E]."""
+        """A view for each layer: [G, C / B, E, B]."""
         self.values: list[Tensor] = []
+        """A view for each layer: [G, C, E]."""
+        self.tables: list[tuple[Tensor, Tensor]] = []
+        """Each layer's keys and values as rows: [G · C / B · E, B] and [G · C, E]."""
 
     @property
     def capacity_tokens(self) -> int:
-        return self._store.shape[3]
+        return self._values.shape[2]
 
     @property
     def dtype(self) -> torch.dtype:
@@ -81,24 +85,26 @@ class KvCache:
         """Make room for so many tokens in all; capacity grows by a quarter or more, so growth is cheap on average."""
         if tokens <= self.capacity_tokens:
             return
-        old = self._store
-        self._store = self._empty(max(tokens, self.capacity_tokens * 5 // 4, _LEAST_CAPACITY_TOKENS))
-        held = len(self.tokens)
-        self._store[:, :, :, :held] = old[:, :, :, :held]
-        self.keys = [layer[0] for layer in self._store]
-        self.values = [layer[1] for layer in self._store]
+        keys, values = self._keys, self._values
+        self._keys, self._values = self._empty(max(tokens, self.capacity_tokens * 5 // 4, _LEAST_CAPACITY_TOKENS))
+        self._take(keys, values, len(self.tokens))
+        self.keys, self.values = list(self._keys), list(self._values)
+        self.tables = list(zip(self._keys.flatten(1, 3), self._values.flatten(1, 2), strict=True))
 
-    def slots(self, start: int, rows: int) -> tuple[Tensor, ...]:
-        """Where each layer's new keys and values go: [M, 2, G, E]."""
-        return self._store.narrow(3, start, rows).permute(0, 3, 1, 2, 4).unbind(0)
+    def key_places(self, start: int, rows: int) -> list[tuple[slice, tuple[Tensor, ...]]]:
+        """Where the keys of new tokens go, block by block: which of them [M′], and each layer's place [M′, G, E]."""
+        places, done = [], 0
+        while done < rows:
+            block, first = divmod(start + done, self.shape.block_tokens)
+            count = min(rows - done, self.shape.block_tokens - first)
+            held = self._keys[:, :, block].narrow(3, first, count)  # [L, G, E, M′]
+            places.append((slice(done, done + count), held.permute(0, 3, 1, 2).unbind(0)))
+            done += count
+        return places
 
-    def key_windows(self, tokens: int) -> tuple[Tensor, ...]:
-        """Each layer's first `tokens` keys: [G, T, E]."""
-        return self._store[:, 0].narrow(2, 0, tokens).unbind(0)
-
-    def value_windows(self, tokens: int) -> tuple[Tensor, ...]:
-        """Each layer's first `tokens` values: [G, T, E]."""
-        return self._store[:, 1].narrow(2, 0, tokens).unbind(0)
+    def value_places(self, start: int, rows: int) -> tuple[Tensor, ...]:
+        """Where each layer's new values go: [M, G, E]."""
+        return self._values.narrow(2, start, rows).transpose(1, 2).unbind(0)
 
     def truncate(self, tokens: int) -> None:
         """Forget all but the first `tokens`, a number that can be reached."""
@@ -111,11 +117,21 @@ class KvCache:
         assert source.reach(tokens) == tokens
         self.tokens = []
         self.reserve(tokens)
-        self._store[:, :, :, :tokens] = source._store[:, :, :, :tokens]
+        self._take(source._keys, source._values, tokens)
         self.tokens = source.tokens[:tokens]
         self._snapshots = source._snapshots.copy()
         self._snapshots.cut(tokens)
 
-    def _empty(self, capacity: int) -> Tensor:
+    def _take(self, keys: Tensor, values: Tensor, tokens: int) -> None:
+        """Copy the first `tokens`, by whole blocks."""
+        blocks = -(-tokens // self.shape.block_tokens)
+        self._keys[:, :, :blocks] = keys[:, :, :blocks]
+        self._values[:, :, :tokens] = values[:, :, :tokens]
+
+    def _empty(self, capacity: int) -> tuple[Tensor, Tensor]:
         shape = self.shape
-        return torch.zeros(shape.layers, 2, shape.kv_heads, capacity, shape.head_dim, dtype=shape.dtype)
+        blocks = -(-capacity // shape.block_tokens)
+        return (
+            torch.zeros(shape.layers, shape.kv_heads, blocks, shape.head_dim, shape.block_tokens, dtype=shape.dtype),
+            torch.zeros(shape.layers, shape.kv_heads, blocks * shape.block_tokens, shape.head_dim, dtype=shape.dtype),
+        )

@@ -55,12 +55,12 @@ class Sampler:
             token_id = _draw(open_logits / self._params.temperature, self._params, self._generator)
         if self._params.logprobs is None:
             return Choice(token_id)
-        total = torch.logsumexp(logits, 0)
+        logprobs = torch.log_softmax(logits, 0)
         if not self._params.logprobs:
-            return Choice(token_id, float(logits[token_id] - total))
-        best = torch.topk(logits, min(self._params.logprobs, len(logits)))
-        rivals = zip(best.indices.tolist(), (best.values - total).tolist(), strict=True)
-        return Choice(token_id, float(logits[token_id] - total), tuple(rivals))
+            return Choice(token_id, float(logprobs[token_id]))
+        best = torch.topk(logprobs, min(self._params.logprobs, len(logits)))
+        rivals = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        return Choice(token_id, float(logprobs[token_id]), tuple(rivals))
 
 
 def check(params: SamplingParams) -> None:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from model.attention import AttentionBackend, KvReader
+from model.attention import AttentionBackend
+from model.bags import BLOCK_TOKENS
 from model.config import AttentionConfig, ModelConfig
 from model.few_tokens import FEW_TOKENS, FewTokens
 from model.kv_cache import KvCache, KvShape
@@ -46,7 +47,6 @@ class ServingDecoder:
         self._dtype = dtype
         self._shape = config.layers[0].attention
         self._turns = _turns(self._shape, config.context_tokens)
-        reader = KvReader()
         self._few = [
             FewTokens(
                 rows,
@@ -54,7 +54,6 @@ class ServingDecoder:
                 attention=self._shape,
                 epsilon=config.norm.epsilon,
                 turns=self._turns,
-                reader=reader,
                 dtype=layers[0].qkv.few_dtype,
             )
             for rows in range(1, FEW_TOKENS + 1)
@@ -68,6 +67,7 @@ class ServingDecoder:
             kv_heads=self._shape.kv_heads,
             head_dim=self._shape.head_dim,
             dtype=torch.float32 if self._dtype is torch.float32 else torch.float16,
+            block_tokens=BLOCK_TOKENS,
         )
 
     @torch.inference_mode()
@@ -79,12 +79,12 @@ class ServingDecoder:
         rows = len(tokens)
         if rows <= FEW_TOKENS:
             cache.reserve(len(cache.tokens) + rows)
-            x = self._few[rows - 1].run(self._embedding[tokens], self._layers, cache)
+            embedded = [self._embedding[token] for token in tokens]
+            hidden = self._few[rows - 1].run(embedded, self._layers, self._norm, cache).clone()
         else:
-            x = self._many(tokens, cache)
+            hidden = self._many(tokens, cache)
         cache.tokens += tokens
-        x = x[rows - 1 : rows] if last_only else x[:rows]
-        return functional.rms_norm(x, self._norm.shape, self._norm, self.config.norm.epsilon)
+        return hidden[rows - 1 :] if last_only else hidden
 
     def _many(self, tokens: list[int], cache: KvCache) -> Tensor:
         start, rows = len(cache.tokens), len(tokens)
@@ -96,30 +96,28 @@ class ServingDecoder:
         cache.reserve(start + padded)
         x = self._embedding[torch.tensor(tokens + [0] * (padded - rows))].float()  # [M, D]
         turns = self._turns[start : start + padded, None]  # [M, 1, E / 2]
-        held = zip(
-            cache.slots(start, padded),
-            cache.key_windows(cache.capacity_tokens),
-            cache.value_windows(cache.capacity_tokens),
-            strict=True,
-        )
-        for layer, (news, keys, values) in zip(self._layers, held, strict=True):
-            x = self._layer(layer, x, news, keys, values, start, turns)
-        return x
+        key_places, value_places = cache.key_places(start, padded), cache.value_places(start, padded)
+        for index, layer in enumerate(self._layers):
+            turned, values = self._heads(layer, x, turns)
+            queries, keys = turned[:, : self._shape.heads], turned[:, self._shape.heads :]
+            for new, places in key_places:
+                places[index].copy_(keys[new])
+            value_places[index].copy_(values)
+            attended = self._attention.attend(queries, cache.keys[index], cache.values[index], start)  # [M, H · E]
+            x = self._rest(layer, x.add_(layer.out(attended)))
+        return functional.rms_norm(x[:rows], self._norm.shape, self._norm, self.config.norm.epsilon)
 
-    def _layer(
-        self, layer: ServingLayer, x: Tensor, news: Tensor, keys: Tensor, values: Tensor, start: int, turns: Tensor
-    ) -> Tensor:
+    def _heads(self, layer: ServingLayer, x: Tensor, turns: Tensor) -> tuple[Tensor, Tensor]:
+        """Turned queries and keys [M, H + G, E], and values [M, G, E]."""
         shape, rows = self._shape, x.shape[0]
         turning = shape.heads + shape.kv_heads
-        epsilon = self.config.norm.epsilon
-        normed = functional.rms_norm(x, layer.attention_norm.shape, layer.attention_norm, epsilon)
+        normed = functional.rms_norm(x, layer.attention_norm.shape, layer.attention_norm, self.config.norm.epsilon)
         heads = layer.qkv(normed).float().view(rows, -1, shape.head_dim)  # [M, H + 2 G, E]
         pairs = torch.view_as_complex(heads[:, :turning].view(rows, turning, -1, 2))
-        turned = torch.view_as_real(pairs * turns).flatten(2)  # [M, H + G, E]
-        news[:, 0], news[:, 1] = turned[:, shape.heads :], heads[:, turning:]
-        attended = self._attention.attend(turned[:, : shape.heads], keys, values, start)  # [M, H · E]
-        x = x.add_(layer.out(attended))
-        normed = functional.rms_norm(x, layer.mlp_norm.shape, layer.mlp_norm, epsilon)
+        return torch.view_as_real(pairs * turns).flatten(2), heads[:, turning:]
+
+    def _rest(self, layer: ServingLayer, x: Tensor) -> Tensor:
+        normed = functional.rms_norm(x, layer.mlp_norm.shape, layer.mlp_norm, self.config.norm.epsilon)
         gate, up = layer.gate_up(normed).chunk(2, dim=-1)  # [M, I] each
         return x.add_(layer.down(functional.silu(gate).mul_(up)))
 

@@ -14,6 +14,8 @@ from model.prefix_cache import PrefixCache, common_prefix
 from model.snapshots import Snapshots, States, StateShape
 
 SHAPE = KvShape(layers=2, kv_heads=1, head_dim=2)
+BLOCKS = KvShape(layers=2, kv_heads=1, head_dim=2, block_tokens=4)
+"""Keys lie transposed in blocks."""
 RECURRENT = KvShape(layers=2, kv_heads=1, head_dim=2, states=(StateShape((1, 1), (1,)),))
 """A model of both kinds of layers."""
 TOKENS = st.lists(st.integers(0, 2), min_size=1, max_size=12)
@@ -21,12 +23,16 @@ TOKENS = st.lists(st.integers(0, 2), min_size=1, max_size=12)
 
 def fill(cache: KvCache, tokens: list[int]) -> None:
     """Play the decoder: a token's keys hash all tokens up to it, as its true keys depend on them."""
-    for position in range(len(cache.tokens), len(tokens)):
-        cache.reserve(position + 1)
-        for layer in range(SHAPE.layers):
-            cache.keys[layer][:, position] = _stamp(tokens[: position + 1])
-            cache.values[layer][:, position] = -_stamp(tokens[: position + 1])
-        cache.tokens.append(tokens[position])
+    held = len(cache.tokens)
+    news = len(tokens) - held
+    cache.reserve(len(tokens))
+    stamps = torch.tensor([_stamp(tokens[: position + 1]) for position in range(held, len(tokens))]).view(-1, 1, 1)
+    for new, places in cache.key_places(held, news):
+        for place in places:
+            place.copy_(stamps[new].expand(place.shape))
+    for place in cache.value_places(held, news):
+        place.copy_(-stamps.expand(place.shape))
+    cache.tokens += tokens[held:]
     if not cache.shape.states:
         return
     for length in range(2, len(cache.tokens), 3):  # a decoder keeps states at some lengths, and at the end
@@ -47,9 +53,12 @@ def _stamp(tokens: list[int]) -> float:
 def assert_true(cache: KvCache) -> None:
     for position in range(len(cache.tokens)):
         expected = torch.full((1, 2), _stamp(cache.tokens[: position + 1]))
-        for keys, values in zip(cache.keys, cache.values, strict=True):
-            assert torch.equal(keys[:, position], expected)
+        block, place = divmod(position, cache.shape.block_tokens)
+        for keys, values, (key_rows, value_rows) in zip(cache.keys, cache.values, cache.tables, strict=True):
+            assert torch.equal(keys[:, block, :, place], expected)
             assert torch.equal(values[:, position], -expected)
+            assert torch.equal(key_rows.view(keys.shape), keys)
+            assert torch.equal(value_rows.view(values.shape), values)
     if cache.tokens and cache.shape.states:
         assert cache.states is not None
         assert torch.equal(cache.states[0][1], _states(cache.tokens)[0][1])
@@ -59,7 +68,7 @@ def prefixes(budget_tokens: int = 10**6, slots: int = 4, shape: KvShape = SHAPE)
     return PrefixCache(shape, budget_bytes=budget_tokens * SHAPE.bytes_per_token, slots=slots)
 
 
-@pytest.mark.parametrize("shape", [SHAPE, RECURRENT], ids=["attention", "recurrent"])
+@pytest.mark.parametrize("shape", [SHAPE, BLOCKS, RECURRENT], ids=["attention", "blocks", "recurrent"])
 @given(steps=st.lists(st.tuples(TOKENS, st.integers(0, 12), st.booleans()), max_size=12))
 def test_any_traffic_gets_true_prefixes(shape: KvShape, steps: list[tuple[list[int], int, bool]]) -> None:
     pool, busy = prefixes(shape=shape), list[KvCache]()
@@ -140,9 +149,11 @@ def test_memory_stays_within_the_budget() -> None:
         assert pool.size_bytes <= 1200 * SHAPE.bytes_per_token
 
 
-def test_growth_keeps_what_was_computed() -> None:
-    cache = KvCache(SHAPE)
-    fill(cache, [1] * 600)
+@pytest.mark.parametrize("shape", [SHAPE, BLOCKS], ids=["attention", "blocks"])
+def test_growth_keeps_what_was_computed(shape: KvShape) -> None:
+    cache = KvCache(shape)
+    fill(cache, [1] * 250)
+    fill(cache, [1] * 601)
     assert cache.capacity_tokens >= 600
     assert cache.size_bytes == cache.capacity_tokens * SHAPE.bytes_per_token
     cache.truncate(3)
