@@ -15,6 +15,7 @@ from model.architectures.llama import LLAMA
 from model.architectures.mamba2 import MAMBA2
 from model.architectures.mellum import MELLUM
 from model.architectures.mistral import MISTRAL
+from model.architectures.mistral3 import MISTRAL3
 from model.architectures.mixtral import MIXTRAL
 from model.architectures.phi import PHI
 from model.architectures.qwen2 import QWEN2
@@ -38,6 +39,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         MAMBA2,
         MELLUM,
         MISTRAL,
+        MISTRAL3,
         MIXTRAL,
         PHI,
         QWEN2,

@@ -34,7 +34,7 @@ class HuggingFaceCheckpoint(Checkpoint):
             store = BlockScaledStore(store, block=block_size(quantized))
         architecture = find_architecture(settings, store.tensors)
         config = architecture.configure(settings)
-        tied = ("lm_head.weight",) if config.tied_embeddings else ()
+        tied = (f"{architecture.names.head}.weight",) if config.tied_embeddings else ()
         ignored = (*architecture.names.ignored, *tied, *(IGNORED if method == "fp8" else ()))
         super().__init__(folder, config, store=store, sources=architecture.sources(config), ignored=ignored)
 

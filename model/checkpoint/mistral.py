@@ -36,6 +36,8 @@ from model.errors import CheckpointError
 
 _CONTEXT_TOKENS = 32768
 """What the files without the key were trained for."""
+_SEEING = ("vision_encoder.*", "vision_language_adapter.*", "pre_mm_projector_norm.*", "patch_merger.*")
+"""What Mistral Small 3.1 and its like see pictures with, which nobody asks for here."""
 
 
 class MistralCheckpoint(Checkpoint):
@@ -49,7 +51,7 @@ class MistralCheckpoint(Checkpoint):
             return
         config, store = _configure(settings), _store(folder)
         fused = "layers.0.block_sparse_moe.w1" in store.tensors
-        super().__init__(folder, config, store=store, sources=_sources(config, fused=fused))
+        super().__init__(folder, config, store=store, sources=_sources(config, fused=fused), ignored=_SEEING)
 
 
 def _store(folder: Path) -> Store:
@@ -66,7 +68,7 @@ def _store(folder: Path) -> Store:
 
 def _configure(settings: Settings) -> ModelConfig:
     settings.require("model_type", "transformer", "mamba")
-    for unknown in ("vision_encoder", "yarn", "quantization", "llama_4_scaling"):
+    for unknown in ("yarn", "quantization", "llama_4_scaling"):
         settings.require(unknown)
     norm = NormConfig(epsilon=settings.number("norm_eps"))
     layer = LayerConfig(norm=norm, mixer=_attention(settings), mlp=_mlp(settings))
