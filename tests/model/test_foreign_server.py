@@ -1,12 +1,12 @@
-"""The HTTP engine against a server that we did not write: llama-cpp-python's, on the embedded model's own file.
-
-Runs where llama-cpp-python is installed beside us, or in the interpreter that TERSELY_LLAMA_CPP_PYTHON names.
+"""The HTTP engine against servers that we did not write, on the embedded model's own file: llama.cpp's own, which comes
+with xllamacpp's wheel, and llama-cpp-python's, in the interpreter that TERSELY_LLAMA_CPP_PYTHON names.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import os
 import secrets
 import socket
@@ -32,24 +32,22 @@ PROMPT = "def add(left: int, right: int) -> int:\n    return"
 _STARTING_S = 120
 
 
-def _has_server() -> bool:
-    code = "import llama_cpp.server.app"
-    return subprocess.run([PYTHON, "-c", code], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL).returncode == 0
+def _has(python: str, module: str) -> bool:
+    return subprocess.run([python, "-c", f"import {module}"], capture_output=True).returncode == 0
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """The server's URL and its token."""
-    if not _has_server():
+def _llama_cpp(model: Path, port: int, token: str) -> list[str]:
+    if importlib.util.find_spec("xllamacpp") is None:
+        pytest.skip("xllamacpp is not installed (pip install xllamacpp)")
+    return [sys.executable, str(Path(__file__).with_name("llama_server.py")), str(model), str(port), token]
+
+
+def _llama_cpp_python(model: Path, port: int, token: str) -> list[str]:
+    if not _has(PYTHON, "llama_cpp.server.app"):
         pytest.skip('llama-cpp-python\'s server is not installed (pip install "llama-cpp-python[server]")')
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    token = secrets.token_hex(8)
-    command = [PYTHON, "-m", "llama_cpp.server", "--model", str(hub.pull(hub.DEFAULT_MODEL)), "--host", "127.0.0.1"]
-    command += [
-        "--port",
-        str(port),
+    command = [PYTHON, "-m", "llama_cpp.server", "--model", str(model), "--host", "127.0.0.1", "--port", str(port)]
+    return [
+        *command,
         "--n_ctx",
         "1024",
         "--n_threads",
@@ -58,9 +56,24 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]
         token,
         "--model_alias",
         "small",
+        "--logits_all",
+        "true",
     ]
+
+
+SERVERS = {"llama.cpp": _llama_cpp, "llama-cpp-python": _llama_cpp_python}
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """The server's URL and its token."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    token = secrets.token_hex(8)
+    command = SERVERS[request.param](hub.pull(hub.DEFAULT_MODEL), port, token)
     log = (tmp_path_factory.mktemp("llama") / "log").open("w+")
-    process = subprocess.Popen(command, stdout=log, stderr=log)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)
     try:
         _await_answer(f"http://127.0.0.1:{port}", token, process, Path(log.name))
         yield f"http://127.0.0.1:{port}", token
@@ -102,13 +115,17 @@ async def test_it_is_known_as_foreign(engine: HttpEngine) -> None:
     assert info.fim_family == "none"
 
 
-async def test_its_greedy_text_is_ours(engine: HttpEngine) -> None:
-    sampling = SamplingParams(max_tokens=6)
+async def test_its_greedy_text_is_ours_and_as_likely(engine: HttpEngine) -> None:
+    sampling = SamplingParams(max_tokens=6, logprobs=2)
     theirs = await _collect(engine, GenerateRequest(prompt=PROMPT, sampling=sampling))
     local = await asyncio.to_thread(LocalEngine.load, hub.pull(hub.DEFAULT_MODEL), threads=1)
     ours = await _collect(local, GenerateRequest(prompt=PROMPT, sampling=sampling))
     await local.aclose()
     assert "".join(chunk.text for chunk in theirs) == "".join(chunk.text for chunk in ours) != ""
+    told, known = ([row for chunk in chunks for row in chunk.logprobs] for chunks in (theirs, ours))
+    assert [row.text for row in told] == [row.text for row in known]
+    assert all(len(row.top) == 2 for row in told)
+    assert [row.logprob for row in told] == pytest.approx([row.logprob for row in known], abs=0.2)  # each in few bits
 
 
 async def test_a_stream_comes_in_pieces_and_ends_with_reason_and_counts(engine: HttpEngine) -> None:

@@ -1,15 +1,14 @@
-"""The tiny GGUF files against llama.cpp itself: what our tests write is what it reads, and logits agree.
+"""The tiny GGUF files against llama.cpp itself: what our tests write is what it reads, and the next token is as likely.
 
-Runs where llama-cpp-python is installed beside us, or in the interpreter that TERSELY_LLAMA_CPP_PYTHON names.
+It comes with xllamacpp's wheel, and runs in a process of its own, since it aborts where a file does not suit it.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
-import os
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +23,25 @@ from tests.model.test_gguf_model import NAMES, gguf_case
 from tests.model.test_gguf_rope import keys
 from tests.model.tiny_hf import CASES, VOCABULARY, Case, write_hf
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("xllamacpp") is None, reason="xllamacpp is not installed: pip install xllamacpp"
+)
 
-PYTHON = os.environ.get("TERSELY_LLAMA_CPP_PYTHON", sys.executable)
 ASK = """
 import json, sys
-from llama_cpp import GGML_TYPE_F32, Llama
-ids = json.loads(sys.argv[2])
-kinds = {"type_k": GGML_TYPE_F32, "type_v": GGML_TYPE_F32}
-model = Llama(sys.argv[1], n_ctx=64, n_batch=64, logits_all=True, n_threads=1, verbose=False, **kinds)
-model.eval(ids)
-print(json.dumps(model.scores[: len(ids)].tolist()))
+import xllamacpp
+params = xllamacpp.CommonParams()
+params.model.path, params.n_ctx, params.n_parallel, params.port = sys.argv[1], 64, 1, 0
+params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED  # it computes in half precision
+params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
+server = xllamacpp.Server(params)
+for ids in json.loads(sys.argv[2]):
+    body = {"prompt": ids, "max_tokens": 1, "logprobs": int(sys.argv[3]), "cache_prompt": False}
+    print(json.dumps(server.handle_completions(body)))
 """
+TOKENS = torch.randint(3, VOCABULARY, (40,), generator=torch.Generator().manual_seed(1)).tolist()
+LENGTHS = (1, 9, 24, 40)
 ONE_BASE = {"rope_type": "default", "rope_theta": 500000.0}
 CHANGES: dict[str, dict[str, Any]] = {
     "deepseek-v2-lite": {"q_lora_rank": 24},  # it tells the Lite model, which has none, by its 27 layers
@@ -46,12 +52,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "qwen3-next": {"linear_value_head_dim": 8},  # llama.cpp has one size for keys and values
     "mellum-2": {"rope_parameters": dict.fromkeys(("full_attention", "sliding_attention"), ONE_BASE)},
 }
-"""What llama.cpp cannot compute. Version 0.3.36 of the bindings reads Mellum's second base, and does not use it."""
-
-
-@cache
-def _has_llama_cpp() -> bool:
-    return subprocess.run([PYTHON, "-c", "import llama_cpp"], capture_output=True).returncode == 0
+"""What llama.cpp cannot compute, or computes otherwise. It reads Mellum's second base, and does not use it."""
 
 
 _YARN = {"type": "yarn", "factor": 8.0, "original_context_length": 64}
@@ -80,17 +81,22 @@ def test_positions_turn_as_llama_cpp_turns_them(name: str, said: dict[str, Any],
 
 
 def _check(path: Path) -> None:
-    if not _has_llama_cpp():
-        pytest.skip("llama-cpp-python is not installed")
-    ids = torch.randint(3, VOCABULARY, (24,), generator=torch.Generator().manual_seed(1))
-    asked = [PYTHON, "-c", ASK, str(path), json.dumps(ids.tolist())]
+    """Logarithms of the likelihood of every token behind texts of several lengths."""
+    asked = [sys.executable, "-c", ASK, str(path), json.dumps([TOKENS[:length] for length in LENGTHS]), str(VOCABULARY)]
     said = subprocess.run(asked, capture_output=True, text=True)
     assert said.returncode == 0, said.stderr[-2000:]
-    theirs = torch.tensor(json.loads(said.stdout))
+    theirs = torch.stack([_likelihoods(json.loads(line)) for line in said.stdout.splitlines()])
     with GgufFile(path) as file, torch.no_grad():
         checkpoint = GgufCheckpoint(file)
         decoder = fill_decoder(checkpoint.config, checkpoint.weights())
-        ours = decoder.head(decoder(ids[None]))[0]
-    difference, scale = float((ours - theirs).abs().max()), float(theirs.abs().max())
+        logits = decoder.head(decoder(torch.tensor([TOKENS])))[0, [length - 1 for length in LENGTHS]]
+    difference, scale = float((logits.log_softmax(-1) - theirs).abs().max()), float(logits.abs().max())
     print(f"{difference / scale:.1e} of the largest logit")
     assert difference < 1e-3 * scale
+
+
+def _likelihoods(answer: dict[str, Any]) -> torch.Tensor:
+    rows = answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
+    found = {row["id"]: row["logprob"] for row in rows}
+    assert sorted(found) == list(range(VOCABULARY))
+    return torch.tensor([found[token] for token in range(VOCABULARY)])
