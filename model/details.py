@@ -66,7 +66,7 @@ def _file_details(path: Path, name: str | None) -> ModelDetails:
             architecture=architecture,
             parameters=checkpoint.parameters if checkpoint else weights.total(),
             context_tokens=context if isinstance(context, int) else 0,
-            size_bytes=path.stat().st_size,
+            size_bytes=file.size_bytes,
             number_formats=tuple(kind for kind, _ in weights.most_common()),
             fim_family=fim.detect(frozenset(map(str, vocabulary)) if isinstance(vocabulary, list) else ()),
             tool_format=_tool_format(path, _control_names(file)),

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from model.checkpoint.gguf_parts import parts_of
 from model.errors import DiskFullError, HashMismatchError, ModelMissingError, OfflineError, PullError, UnknownModelError
 from model.hub_files import PARTS, HubFiles, endpoint, transport_error
 from model.paths import models_dir
@@ -52,7 +53,8 @@ _SPARE_BYTES = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """`owner/name`, with `/FILE.gguf` for one file of it and `@REVISION` for another state than the newest."""
+    """`owner/name`, with `/FILE.gguf` for one file of it (with the other parts of its model), and `@REVISION` for a
+    state that is not the newest."""
 
     identity: str
     file: str | None
@@ -67,7 +69,7 @@ class Repository:
     @property
     def path(self) -> Path:
         """What is opened: the folder, or the file in it."""
-        return self.folder if self.file is None else self.folder / self.file
+        return self.folder if self.file is None else self.folder / parts_of(self.file)[0]
 
     @property
     def address(self) -> str:
@@ -133,17 +135,17 @@ def choose(repository: Repository, files: Mapping[str, int]) -> list[str]:
     """The files of a listing (with sizes in bytes) that are needed, small ones first. Raises `PullError`."""
     beside = [name for name in files if any(fnmatchcase(name, pattern) for pattern in _BESIDE)]
     if repository.file is not None:
-        if repository.file not in files:
-            raise PullError(
-                f"{repository.identity} has no file {repository.file}.", hint=f"It has {_some(_ggufs(files))}."
-            )
-        return [repository.file]
+        parts = parts_of(repository.file)
+        if not files.keys() >= set(parts):
+            lacks = "has no file" if repository.file not in files else "has not all parts of"
+            raise PullError(f"{repository.identity} {lacks} {repository.file}.", hint=f"It has {_some(_ggufs(files))}.")
+        return parts
     for configuration, patterns in _WEIGHTS:
         weights = [name for name in files if any(fnmatchcase(name, pattern) for pattern in patterns)]
         if configuration in files and any(not name.endswith(".json") for name in weights):
             return sorted({*beside, *weights}, key=lambda name: files[name])
     ggufs = _ggufs(files)
-    if len(ggufs) == 1:
+    if _are_one(ggufs):
         return ggufs
     if ggufs:
         raise PullError(
@@ -170,10 +172,10 @@ def _whole(repository: Repository) -> Path | None:
     """The path to open, if all files that were wanted are there in their sizes."""
     mark = _mark(repository)
     files: Mapping[str, int] = mark.get("files", {})
-    wanted = {repository.file} if repository.file is not None else set(files)
+    wanted = set(files) if repository.file is None else set(parts_of(repository.file))
     if not wanted or not wanted <= files.keys():
         return None
-    if repository.file is None and len(_ggufs(files)) == len(files) > 1:
+    if repository.file is None and len(_ggufs(files)) == len(files) and not _are_one(_ggufs(files)):
         return None  # single files, pulled one by one
     for name in wanted:
         path = repository.folder / str(name)
@@ -183,9 +185,9 @@ def _whole(repository: Repository) -> Path | None:
 
 
 def _opened(repository: Repository, files: Mapping[str, int] | list[str]) -> Path:
-    """The folder, or the one GGUF file that it holds."""
-    ggufs = [name for name in files if name.endswith(".gguf")]
-    return repository.folder / ggufs[0] if len(ggufs) == len(files) == 1 else repository.folder
+    """The folder, or the one GGUF file that it holds, or the first of its parts."""
+    ggufs = _ggufs(files)
+    return repository.folder / ggufs[0] if len(ggufs) == len(files) and _are_one(ggufs) else repository.folder
 
 
 def _mark(repository: Repository) -> dict[str, Any]:
@@ -267,8 +269,13 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
-def _ggufs(files: Mapping[str, int]) -> list[str]:
+def _ggufs(files: Iterable[str]) -> list[str]:
     return sorted(name for name in files if name.endswith(".gguf"))
+
+
+def _are_one(ggufs: list[str]) -> bool:
+    """Are these, in order, one model: a file, or all parts of one?"""
+    return bool(ggufs) and ggufs == parts_of(ggufs[0])
 
 
 def _some(names: list[str]) -> str:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from model.checkpoint.dequantize import FORMATS, NumberFormat
+from model.checkpoint.gguf_parts import parts_of
 from model.errors import CheckpointError, UnknownModelError
 
 Value = bool | int | float | str | list["Value"]
@@ -45,11 +46,14 @@ class GgufFile:
     """An open GGUF file; a context manager, and closed when forgotten.
 
     `metadata` holds all keys. `tensors` holds where each tensor lies; `read` decodes one to float32.
+    Where a model comes in several files, `path` is the first, the others lie beside it, and `tensors` are those of all.
+    `part`: it is opened as one of these.
     Raises `CheckpointError` for what is damaged, truncated or not supported, `UnknownModelError` for no file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, part: bool = False) -> None:
         self.path = path
+        self._others: list[GgufFile] = []
         self._data = _map(path)
         try:
             cursor = _Cursor(self._data, path)
@@ -60,9 +64,40 @@ class GgufFile:
                 raise cursor.damaged("A metadata key occurs twice")
             entries = [cursor.tensor_entry() for _ in range(int(tensor_count))]
             self.tensors = self._place(entries, cursor)
+            if not part:
+                self._open_others()
         except BaseException:
-            self._data.close()
+            self.close()
             raise
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all its files."""
+        return len(self._data) + sum(other.size_bytes for other in self._others)
+
+    def _open_others(self) -> None:
+        count, number = self.metadata.get("split.count", 0), self.metadata.get("split.no", 0)
+        if count in (0, 1):
+            return
+        names = parts_of(self.path.name)
+        if len(names) != count or number != 0 or self.path.name != names[0]:
+            raise CheckpointError(
+                f"{self.path.name} says that it is part {number} (from 0) of {count}; its name does not go with that.",
+                hint="Give the first part, under the name it was published with: …-00001-of-….gguf.",
+            )
+        missing = [name for name in names if not self.path.with_name(name).is_file()]
+        if missing:
+            raise CheckpointError(
+                f"{self.path.name} is one of {count} parts, and {', '.join(missing)} is not beside it.",
+                hint="Fetch the other parts too, into the same folder.",
+            )
+        for name in names[1:]:
+            self._others.append(other := GgufFile(self.path.with_name(name), part=True))
+            if twice := other.tensors.keys() & self.tensors.keys():
+                raise CheckpointError(
+                    f"Tensor {min(twice)!r} is in {name}, and in a part before it.", hint="Fetch the model again."
+                )
+            self.tensors |= other.tensors
 
     def _place(self, entries: list[_Entry], cursor: _Cursor) -> dict[str, TensorInfo]:
         alignment = self.metadata.get("general.alignment", 32)
@@ -90,6 +125,9 @@ class GgufFile:
             raise CheckpointError(
                 f"{self.path.name} has no tensor {name!r}.", hint="The file is incomplete; convert or fetch it again."
             )
+        for other in self._others:
+            if name in other.tensors:
+                return other.read(name)
         raw = np.frombuffer(self._data, dtype=np.uint8, count=info.size_bytes, offset=info.offset_bytes)
         blocks = torch.from_numpy(raw).view(-1, info.format.size_bytes)
         decoded = info.format.decode(blocks).view(info.shape)
@@ -98,6 +136,8 @@ class GgufFile:
 
     def close(self) -> None:
         """Release the mapping. Tensors that were read stay valid."""
+        for other in self._others:
+            other.close()
         self._data.close()
 
     def __enter__(self) -> Self:

@@ -54,6 +54,7 @@ def write_gguf(
     fused_qkv: bool = False,
     fused_experts: bool = False,
     joint_delta: bool = False,
+    part_tensors: int = 0,
     architecture: str = "",
     metadata: Mapping[str, Any] | None = None,
     edit: Callable[[dict[str, Tensor]], object] | None = None,
@@ -61,12 +62,13 @@ def write_gguf(
     """Convert HF's folder in float32.
 
     `split_latent`: DeepSeek's newer layout; `fused_qkv`: Phi-2's older one; `fused_experts`: gates and ups together;
-    `joint_delta`: Qwen3-Next's older layout, which keeps HF's projection. To change or damage the file: another
+    `joint_delta`: Qwen3-Next's older layout, which keeps HF's projection. `part_tensors`: several files, of
+    so many tensors each at most, of which the first is returned. To change or damage the file: another
     `architecture`, keys of `metadata` without the architecture (numbers, flags, texts and lists), and `edit`, which
     changes the tensors.
     """
     config = json.loads((source / "config.json").read_text())
-    writer = gguf.GGUFWriter(target, architecture or architecture_name(config))
+    writer = gguf.GGUFWriter(target, architecture or architecture_name(config), split_max_tensors=part_tensors)
     _add_metadata(writer, config)
     for key, value in (metadata or {}).items():
         _overwrite(writer, f"{writer.arch}.{key}", value)
@@ -93,7 +95,7 @@ def write_gguf(
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    return target
+    return target if part_tensors == 0 else min(target.parent.glob(f"{target.stem}-*-of-*.gguf"))
 
 
 def _overwrite(writer: gguf.GGUFWriter, key: str, value: object) -> None:

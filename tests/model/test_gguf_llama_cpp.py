@@ -80,6 +80,10 @@ def test_positions_turn_as_llama_cpp_turns_them(name: str, said: dict[str, Any],
     _check(write_gguf(source, tmp_path / "tiny.gguf", metadata=keys(said)))
 
 
+def test_several_files_are_one_model(tmp_path: Path) -> None:
+    _check(write_gguf(write_hf(tmp_path / "hf", CASES["mixtral"]), tmp_path / "tiny.gguf", part_tensors=9))
+
+
 def _check(path: Path) -> None:
     """Logarithms of the likelihood of every token behind texts of several lengths."""
     asked = [sys.executable, "-c", ASK, str(path), json.dumps([TOKENS[:length] for length in LENGTHS]), str(VOCABULARY)]

@@ -21,6 +21,7 @@ from model.errors import (
 from model.hub import PullProgress
 from tests.model import fake_hub
 from tests.model.fake_hub import FakeHub, serving
+from tests.model.gguf_format import write_gguf
 from tests.model.test_open_model import write_tokenizer
 from tests.model.tiny_hf import CASES, write_hf
 
@@ -156,6 +157,9 @@ def test_weights_are_chosen_by_layout() -> None:
     assert set(_choose("params.json", "consolidated.00.pth")) == {"params.json", "consolidated.00.pth"}
     assert _choose("README.md", "tiny-Q4_K_M.gguf") == ["tiny-Q4_K_M.gguf"]
     assert _choose("a.gguf", "b/c.gguf", file="b/c.gguf") == ["b/c.gguf"]
+    parts = [f"b/c-0000{number}-of-00002.gguf" for number in (1, 2)]
+    assert _choose("README.md", *parts) == parts
+    assert _choose("a.gguf", *parts, file=parts[1]) == parts
 
 
 @pytest.mark.parametrize(
@@ -163,6 +167,8 @@ def test_weights_are_chosen_by_layout() -> None:
     [
         (("a.gguf", "b.gguf"), None, "2 GGUF files: a.gguf, b.gguf"),
         (("a.gguf",), "b.gguf", "no file b.gguf"),
+        (("a-00001-of-00002.gguf",), None, "1 GGUF files: a-00001-of-00002.gguf"),
+        (("a-00001-of-00002.gguf",), "a-00001-of-00002.gguf", "has not all parts of a-00001-of-00002.gguf"),
         (("config.json", "pytorch_model.bin"), None, "no weights that tersely reads"),
         (("config.json", "model.safetensors.index.json"), None, "no weights that tersely reads"),
     ],
@@ -171,6 +177,23 @@ def test_what_cannot_be_chosen_is_refused(files: tuple[str, ...], file: str | No
     with pytest.raises(PullError, match=match) as caught:
         _choose(*files, file=file)
     assert caught.value.hint
+
+
+def test_a_model_in_several_files_is_pulled_whole(fake: FakeHub, tmp_path: Path) -> None:
+    source = write_hf(tmp_path / "hf", CASES["llama-2"])
+    folder = tmp_path / "ggufs"
+    folder.mkdir()
+    first = write_gguf(source, folder / "tiny.gguf", part_tensors=12)
+    names = {path.name for path in folder.iterdir()}
+    assert len(names) == 3
+    fake.repositories["o/parts"] = folder
+    path = hub.pull(f"o/parts/{max(names)}")
+    assert (path.name, fake.fetched()) == (first.name, names)
+    assert hub.show("o/parts").size_bytes == sum(part.stat().st_size for part in folder.iterdir())
+    assert hub.resolve("o/parts") == hub.resolve(f"o/parts/{first.name}") == path
+    path.with_name(max(names)).unlink()
+    with pytest.raises(ModelMissingError):
+        hub.resolve("o/parts")
 
 
 def test_one_file_of_many_is_pulled_by_its_name(fake: FakeHub, tmp_path: Path, tiny_path: Path) -> None:
