@@ -13,6 +13,7 @@ from model.checkpoint.gguf_parts import parts_of
 from model.details import read_details
 from model.errors import CheckpointError
 from model.kv_cache import KvCache
+from model.load import Served
 from model.open_model import open_model
 from model.packer import Quantize
 from tests.model.gguf_format import write_gguf
@@ -46,6 +47,7 @@ def test_they_are_one_model(first: Path, tmp_path: Path) -> None:
         assert all(torch.equal(parts.read(name), one.read(name)) for name in one.tensors)
         assert parts.size_bytes == sum(path.stat().st_size for path in tmp_path.glob("tiny-*")) > one.size_bytes
     loaded, _ = open_model(first, dtype=torch.float32, quantize=Quantize.NONE)
+    assert isinstance(loaded, Served)
     ids = torch.randint(0, VOCABULARY, (20,), generator=torch.Generator().manual_seed(1)).tolist()
     ours = loaded.head(loaded.decoder.forward(ids, KvCache(loaded.decoder.kv_shape)))[0]
     with torch.no_grad():
