@@ -13,6 +13,7 @@ from completion.refactor.overlay import Overlay
 from completion.refactor.symbols import is_special, resolve
 from completion.refactor.tools.blank_lines import tidy
 from completion.refactor.tools.extras import leftovers
+from completion.refactor.tools.relative_imports import follow
 from completion.refactor.tools.rope_project import mirror
 from model.errors import RefusedError
 
@@ -50,6 +51,7 @@ def _move_symbol(call: Move, overlay: Overlay, prefer: str) -> tuple[str, str]:
     with mirror(overlay) as made:
         mover = MoveGlobal(made.project, made.file(path), place.start)
         made.carry_over(mover.get_changes(made.file(call.to_path)))
+    follow(overlay, name, old_path=path, new_path=posixpath.normpath(call.to_path))
     for changed in overlay.changed_since(mark):
         before = "" if changed == call.to_path and new_file else overlay.text_at(mark, changed) or ""
         overlay.write(changed, tidy(before, overlay.read(changed).lstrip("\n")))
