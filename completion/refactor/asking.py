@@ -39,7 +39,7 @@ SURE = 0.5
 """Answers of which the model is at least as sure are taken as they come: none can be likelier."""
 DOUBT = 0.05
 """Calls of which the model itself is less sure than this are not made: the grammar had to push it there."""
-LEAST, ALONE = 0.004, 0.9
+LEAST, ALONE = 0.002, 0.9
 """Yet what is as likely as this, and has so large a part of all valid answers that were heard, was only misspelled."""
 SURE_TO_DECLINE = 0.7
 """Where the model is less sure than this that it must decline, it is asked what it would do otherwise."""

@@ -68,7 +68,8 @@ def targets(wish: Wish) -> tuple[Target, ...]:
     elif not named:
         return tuple(everything)
     chosen = {target.name for target in [*named, *inner]} | holders
-    within = {target.name.rpartition(".")[0] for target in [*named, *inner] if target.kind in (LOCAL, PARAMETER)}
+    bound = {target.name for target in inner} | set(wish.view.variables)
+    within = {target.name.rpartition(".")[0] for target in [*named, *inner] if target.name in bound}
     return tuple(
         replace(target, aside=target.name in within and not is_named(target, said))
         for target in everything

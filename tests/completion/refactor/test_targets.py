@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from completion.refactor.calls import Definition, FindSymbol
@@ -136,11 +138,16 @@ def test_variables_have_the_names_of_their_functions() -> None:
 
 
 def test_who_says_a_variable_does_not_mean_its_function() -> None:
-    view = View(path=PATH, language="python", outline=OUTLINE, first_line=6, last_line=6, selected=LINES[5])
+    view = View(
+        path=PATH, language="python", outline=OUTLINE, first_line=6, last_line=6, selected=LINES[5],
+        variables=("Parser.feed.size",),
+    )  # fmt: skip
     aside = {target.name: target.aside for target in targets(Wish(instruction="rename size to count", view=view))}
     assert aside == {"Parser": False, "Parser.feed": True, "Parser.feed.size": False}
     both = Wish(instruction="rename feed to eat and size to count", view=view)
     assert not any(target.aside for target in targets(both))
+    words_of_a_comment = replace(view, selected="# what is this size?", variables=())
+    assert not any(target.aside for target in targets(Wish(instruction="rename this to size", view=words_of_a_comment)))
 
 
 @pytest.mark.parametrize(
