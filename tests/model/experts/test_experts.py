@@ -25,6 +25,7 @@ from model.experts.projection import few_rows, many_rows
 from model.experts.quantized import quantize_experts
 from model.experts.reference import reference_experts
 from model.experts.weights import ExpertWeights, Stack
+from model.layers.mixture import Router
 from tests.model.experts.cases import (
     CHOICES,
     FORMATS,
@@ -206,3 +207,34 @@ def test_a_projection_is_a_single_expert(name: str, bias: bool, device: torch.de
     expected = expected if weights.gate.bias is None else expected + weights.gate.bias[0].float()
     assert_close(few_rows(weights.gate, x, shape=TileShape(rows=64, columns=64)), expected)
     assert_close(many_rows(weights.gate, x), expected)
+
+
+class Launches:
+    """In a kernel's place: notes its grids."""
+
+    def __init__(self) -> None:
+        self.grids: list[tuple[int, ...]] = []
+
+    def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
+        self.grids.append(grid)
+        return lambda *_, **__: None
+
+
+@pytest.mark.parametrize("way", ["few", "grouped", "grouped by torch"])
+def test_the_host_never_waits_for_the_choice(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tensors without numbers do: who asks for one of them is refused. The router is asked too."""
+    launches = Launches()
+    for module, kernels in (("few", ("gate_up", "down")), ("grouped", ("grouped_gate_up", "grouped_down"))):
+        for kernel in kernels:
+            monkeypatch.setattr(f"model.experts.{module}_kernels.{kernel}_kernel", launches)
+    device, count = torch.device("meta"), 3 if way == "few" else 70
+    weights, dtype = Case(experts=8, hidden=48, inner=64).make("bfloat16", device)
+    assert weights.config.router is not None
+    x = torch.empty(count, 48, dtype=dtype, device=device)
+    with device, torch.no_grad():
+        shares, chosen = Router(48, weights.config.router)(x)
+    with pytest.raises(RuntimeError):
+        experts_in_turn(weights, x, shares, chosen)  # as it must on a CPU
+    found = (WAYS | {"grouped by torch": torch_grouped_experts})[way](weights, x, shares, chosen)
+    assert (found.shape, found.dtype, found.device) == (x.shape, dtype, device)
+    assert len(launches.grids) == (0 if way == "grouped by torch" else 2)
