@@ -53,18 +53,25 @@ class Allowed:
     @cached_property
     def targets(self) -> tuple[Target, ...]:
         """The symbols that the wish may be about."""
-        aliases = (Target(name=short, kind=kind) for short, (_, kind) in self.aliases.items())
+        aliases = (replace(target, name=said) for said, target in self.aliases.items())
         return (*targets(self.wish), *aliases, *(Target(name=name) for name in self.unknown))
 
     @cached_property
-    def aliases(self) -> dict[str, tuple[str, str]]:
-        """Variables and parameters that may be named without their function, since one alone bears the name: by that,
-        their whole names and kinds."""
-        inner = [target for target in targets(self.wish) if target.kind in (LOCAL, PARAMETER)]
-        shorts = [target.short for target in inner]
-        return {
-            one.short: (one.name, one.kind) for one in inner if shorts.count(one.short) == 1 and self._is_bound(one)
-        }
+    def aliases(self) -> dict[str, Target]:
+        """What people may call a symbol for short, since nothing else is called so: a variable or parameter without
+        its function, what was looked up without its file."""
+        every = targets(self.wish)
+        signatures = {target.name: target.parameters for target in every}
+        found: dict[str, list[Target]] = {}
+        for target in every:
+            if "::" in target.name:
+                found.setdefault(target.name.rpartition("::")[2], []).append(target)
+            elif target.kind in (LOCAL, PARAMETER) and self._is_bound(target):
+                # A parameter stands for its function too: what is said of it is said of the signature.
+                own = signatures.get(target.name.rpartition(".")[0]) if target.kind == PARAMETER else None
+                found.setdefault(target.short, []).append(replace(target, parameters=own))
+        taken = {target.name for target in every}
+        return {said: several[0] for said, several in found.items() if len(several) == 1 and said not in taken}
 
     def _is_bound(self, target: Target) -> bool:
         return target.kind == PARAMETER or target.name in self.wish.view.variables

@@ -45,6 +45,8 @@ SURE_TO_DECLINE = 0.7
 """Where the model is less sure than this that it must decline, it is asked what it would do otherwise."""
 LIKELY = 0.5
 """What it then must be sure of for that to be done."""
+LESS_LIKELY = 0.25
+"""The same where it misses a new name: it often takes one for a word of prose."""
 MOST_ASKED = 4
 """How many answers are heard."""
 
@@ -205,7 +207,7 @@ def _best(said: Sequence[_Said], wish: Wish) -> Answer:
     share = best.share / (1 - _passed(said))
     reason = first.calls[0]
     if isinstance(reason, Decline):
-        needed = DOUBT if is_unfounded(reason, wish) else LIKELY
+        needed = DOUBT if is_unfounded(reason, wish) else LESS_LIKELY if reason.reason == NO_NEW_NAME else LIKELY
         return best.answer if share >= needed else first.answer
     if max(share, best.answer.confidence) >= DOUBT or _stands_alone(best, said, wish):
         return best.answer

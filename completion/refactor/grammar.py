@@ -54,7 +54,7 @@ _FITS: dict[type[Call], Callable[[Target], bool]] = {
     Move: lambda target: "." not in target.name.rpartition("::")[2] and target.kind not in (LOCAL, PARAMETER),
     Rename: lambda target: not target.aside,
     Inline: lambda target: not target.aside and target.kind not in ("class", "type", "field", PARAMETER),
-    ChangeSignature: lambda target: target.kind in ("function", "method", ""),
+    ChangeSignature: lambda target: target.kind in ("function", "method", "") or target.parameters is not None,
     AddTypes: lambda target: target.kind in ("function", "method", ""),
     AddDocstring: lambda target: target.kind not in (LOCAL, PARAMETER, "constant", "field"),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -13,11 +13,12 @@ from completion.refactor.calls import (
     ChangeSignature,
     ExtractVariable,
     FindSymbol,
-    Inline,
+    Move,
     ParameterChange,
     Rename,
 )
 from completion.refactor.layout import parameter_names
+from completion.refactor.targets import PARAMETER, Target
 from completion.refactor.wish import View, Wish
 
 
@@ -27,12 +28,10 @@ def meant(calls: Sequence[AnyCall], wish: Wish) -> tuple[AnyCall, ...]:
     if missing := _missing(calls, wish):
         return tuple(FindSymbol(symbol=name) for name in missing)
     found, aliases = list[AnyCall](), Allowed(wish).aliases
-    for call in dict.fromkeys(calls):
+    for call in dict.fromkeys(_in_full(one, aliases) for one in calls):
         before = found[-1] if found else None
         if isinstance(call, ExtractVariable):
             call = _placed(call, wish.view)
-        if isinstance(call, Rename | Inline) and call.symbol in aliases:
-            call = msgspec.structs.replace(call, symbol=aliases[call.symbol][0])
         if isinstance(call, Rename):
             call = _as_parameter(call, wish)
         if isinstance(call, ChangeSignature) and isinstance(before, ChangeSignature) and before.symbol == call.symbol:
@@ -50,6 +49,16 @@ def _placed(call: ExtractVariable, view: View) -> ExtractVariable:
         return call
     before = view.selected.partition(call.expression)[0]
     return msgspec.structs.replace(call, line=view.first_line + before.count("\n"))
+
+
+def _in_full(call: AnyCall, aliases: Mapping[str, Target]) -> AnyCall:
+    """With the whole name of the symbol; for a signature, of the function whose parameter was named."""
+    field = "source" if isinstance(call, Move) else "symbol"
+    target = aliases.get(getattr(call, field, ""))
+    if target is None or isinstance(call, FindSymbol):
+        return call
+    owner = isinstance(call, ChangeSignature) and target.kind == PARAMETER
+    return msgspec.structs.replace(call, **{field: target.name.rpartition(".")[0] if owner else target.name})
 
 
 def _missing(calls: Sequence[AnyCall], wish: Wish) -> list[str]:

@@ -136,7 +136,7 @@ async def test_a_missing_name_is_looked_for_again() -> None:
     fetch = 'rename {"symbol":"load","new_name":"fetch"}'
     found, _ = await answer((NAMELESS, 0.99, 0.9), (fetch, 0.01, 0.9), wish=wish)
     assert found.calls == (Rename(symbol="load", new_name="fetch"),)
-    found, _ = await answer((NAMELESS, 0.99, 0.9), (fetch, 0.01, 0.4), wish=wish)
+    found, _ = await answer((NAMELESS, 0.99, 0.9), (fetch, 0.009, 0.2), wish=wish)
     assert found.calls == (Decline(reason=NAMELESS_REASON),)
 
 

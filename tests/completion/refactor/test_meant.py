@@ -55,6 +55,7 @@ SUM = "sum(\n        items, start(0)\n    )"
         ((Inline(symbol="total"), Inline(symbol="total")), (Inline(symbol="total"),), WHOLE),
         ((Rename(symbol="total.tax", new_name="rate"),), (RATE,), WHOLE),
         ((Rename(symbol="tax", new_name="rate"),), (RATE,), WHOLE),
+        ((ChangeSignature(symbol="tax", changes=RATE.changes),), (RATE,), WHOLE),
         ((Inline(symbol="net"),), (Inline(symbol="total.net"),), WHOLE),
         ((Rename(symbol="total.net", new_name="rate"),), (Rename(symbol="total.net", new_name="rate"),), WHOLE),
         ((changed(TAX, TAX),), (changed(TAX),), WHOLE),
@@ -75,4 +76,5 @@ def test_what_acts_on_something_out_of_view_looks_for_it() -> None:
     said = (AddTypes(symbol="Walker"), Move(source="Walker", to_path="a.py"), AddTypes(symbol="Runner"))
     assert meant(said, wish) == (FindSymbol(symbol="Walker"), FindSymbol(symbol="Runner"))
     looked = Turn(calls=(FindSymbol(symbol="Walker"),), results=("class b.py::Walker lines 1-2",))
-    assert meant(said, Wish(instruction=wish.instruction, view=WHOLE, turns=(looked,))) == said
+    whole = (AddTypes(symbol="b.py::Walker"), Move(source="b.py::Walker", to_path="a.py"), AddTypes(symbol="Runner"))
+    assert meant(said, Wish(instruction=wish.instruction, view=WHOLE, turns=(looked,))) == whole
