@@ -72,7 +72,7 @@ def test_a_prompt_is_cut_to_a_batch_as_llama_cpp_cuts_it(tokenizer: Tokenizer) -
     assert tokenizer.decode(ids[at + 1 :]) == "a" * 1535 + "b"
 
 
-@pytest.mark.parametrize("program", ["no-such-llama-server", sys.executable], ids=["missing", "without xllamacpp"])
+@pytest.mark.parametrize("program", ["no-such-llama-server", sys.executable], ids=["missing", "without a model"])
 def test_a_program_that_does_not_serve_is_an_error(program: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not serve") as caught:
         LlamaServer(program, tmp_path / "no.gguf")
