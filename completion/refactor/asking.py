@@ -198,26 +198,35 @@ def _branches(said: _Said, branch: _Branch, wish: Wish) -> list[_Branch]:
 
 
 def _best(said: Sequence[_Said], wish: Wish) -> Answer:
-    """The likeliest call. Where the first answer was to decline, calls must be likely among all other answers, or,
+    """The likeliest calls. Where the first answer was to decline, they must be likely among all other answers, or,
     where its reason does not hold, not in doubt."""
-    first, made = said[0], [one for one in said if one.is_made(wish)]
-    best = max(made, key=lambda one: one.share, default=None)
-    if best is None:
+    first, shares = said[0], _shares(said, wish)
+    if not shares:
         return first.answer
-    share = best.share / (1 - _passed(said))
-    reason = first.calls[0]
+    calls = max(shares, key=lambda one: shares[one])
+    best = next(one.answer for one in said if one.answer.calls == calls)
+    passed, reason = _passed(said), first.calls[0]
+    share = shares[calls] / (1 - passed)
+    alone = shares[calls] >= max(LEAST, ALONE * sum(shares.values()))
     if isinstance(reason, Decline):
-        needed = DOUBT if is_unfounded(reason, wish) else LESS_LIKELY if reason.reason == NO_NEW_NAME else LIKELY
-        return best.answer if share >= needed else first.answer
-    if max(share, best.answer.confidence) >= DOUBT or _stands_alone(best, said, wish):
-        return best.answer
-    return replace(best.answer, calls=(Decline(reason="The wish is not clear enough to act on."),))
+        if is_unfounded(reason, wish):
+            return best if alone or share >= DOUBT else first.answer
+        return best if share >= (LESS_LIKELY if reason.reason == NO_NEW_NAME else LIKELY) else first.answer
+    if max(share, best.confidence) >= DOUBT or (alone and shares[calls] >= passed):
+        return best
+    return replace(best, calls=(Decline(reason="The wish is not clear enough to act on."),))
 
 
-def _stands_alone(best: _Said, said: Sequence[_Said], wish: Wish) -> bool:
-    """Whether the model meant something that is not valid, and of all that is, this alone comes near."""
-    others = sum(one.share for one in said if one.is_made(wish) and one.answer.calls != best.answer.calls)
-    return best.share >= max(LEAST, _passed(said)) and best.share >= ALONE * (best.share + others)
+def _shares(said: Iterable[_Said], wish: Wish) -> dict[tuple[AnyCall, ...], float]:
+    """How likely all that is worth doing is, in whatever way it was said."""
+    heard = {one.calls: one for one in said if one.is_made(wish)}
+    shares: dict[tuple[AnyCall, ...], float] = {}
+    for one in heard.values():
+        # What is to be looked for is the same whatever was to be done with it.
+        looks = isinstance(one.answer.calls[0], FindSymbol)
+        known = shares.get(one.answer.calls, 0.0)
+        shares[one.answer.calls] = max(known, one.share) if looks else known + one.share
+    return shares
 
 
 def confidence(tokens: Iterable[TokenLogprob]) -> float:

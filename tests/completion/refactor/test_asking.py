@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from completion.refactor.asking import DOUBT, AskingTuned
-from completion.refactor.calls import Decline, FindSymbol, Inline, Rename
+from completion.refactor.calls import ChangeKind, ChangeSignature, Decline, FindSymbol, Inline, ParameterChange, Rename
 from completion.refactor.planner import Answer
 from completion.refactor.reasons import is_unfounded
 from completion.refactor.symbols import outline
@@ -201,3 +201,13 @@ SELECTING = View(path=PATH, outline=VIEW.outline, first_line=2, last_line=2, sel
 )
 def test_reasons_that_plainly_do_not_hold(reason: str, wish: Wish, *, unfounded: bool) -> None:
     assert is_unfounded(Decline(reason=reason), wish) == unfounded
+
+
+async def test_what_is_said_in_two_ways_is_as_likely_as_both() -> None:
+    view = View(path=PATH, language="python", outline=VIEW.outline)
+    wish = Wish(instruction="rename limit to most", view=view)
+    whole, short = (f'rename {{"symbol":"{name}","new_name":"most"}}' for name in ("tokenize.limit", "limit"))
+    rows = ((UNCLEAR, 0.6, 0.9), (whole, 0.2, 0.5), (short, 0.2, 0.6), (NAMELESS, 0.2, 0.6))
+    change = ParameterChange(change=ChangeKind.RENAME, parameter="limit", new_name="most")
+    found = await AskingTuned(Speaker(*rows)).ask(wish, lambda _: "", most_tokens=100)
+    assert found.calls == (ChangeSignature(symbol="tokenize", changes=(change,)),)
