@@ -1,11 +1,8 @@
-"""The engine in this process: an asynchronous face, and one thread that steps the model. No HTTP, no prompt formats."""
+"""The engine in this process: an asynchronous face of the thread that steps the model. No HTTP, no prompt formats."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import threading
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 from typing import Self
@@ -22,19 +19,17 @@ from model.checkpoint.chat import read_chat_template
 from model.constraint import Constraint, Constraints
 from model.conversation import converse
 from model.device import device_dtype, pick_devices
-from model.errors import EngineError, EngineUnavailableError, RequestError
+from model.errors import EngineError, RequestError
 from model.fim import FORMATS, detect
 from model.load import pick_dtype
 from model.merge import read_adapter
 from model.on_device import LoadedOnDevice
 from model.open_model import open_model
 from model.packer import pick_quantize
-from model.parallel.followers import failure
 from model.parallel.parts import open_in_parts
 from model.runners import make_runner
-from model.sampler import Choice
-from model.scheduler import Scheduler
 from model.sequence import Sequence
+from model.stepper import Stepper
 from model.threads import ThreadPace, asked_threads, free_cores, own_cores
 from model.tokenizer import Tokenizer
 from model.tool_formats import ToolFormat
@@ -43,13 +38,11 @@ from model.tool_formats import detect as detect_tools
 _MOST_CACHE_BYTES = 2 << 30
 _CACHE_SHARE = 0.2
 
-logger = logging.getLogger(__name__)
-
 
 class LocalEngine:
     """`Engine`, `Tokenizing`, `Templating` and `Chatting` over a loaded model. Use `load`; close with `aclose`.
 
-    All computing happens in one thread, whose step is `schedule → run → postprocess`. Any event loop may ask.
+    All computing happens in one thread (`model.stepper`). Any event loop may ask.
     With `drafts`, greedy text comes several tokens at a time where it repeats what stands before it; the tokens are
     the same, so it is done only where the model's kernels are (`Loaded.rows_agree`).
     """
@@ -96,18 +89,16 @@ class LocalEngine:
         self._template: ChatTemplate | None = None
         self._end_ids = tokenizer.end_ids | _family_ends(family, tokenizer)
         self._constraints = Constraints(tokenizer, self._end_ids)
-        self._scheduler = Scheduler(running=running, queue=queue)
-        self._threads = threads
-        self._pace = pace
-        self._wake = threading.Condition()
-        self._closing = False
         self._followers = served.followers if isinstance(served, LoadedOnDevice) else None
-        self._lost: EngineError | None = None
-        self._on_lost = lost
-        if self._followers is not None:
-            self._followers.watch(self._lose)
-        self._worker = threading.Thread(target=self._work, name="tersely-engine", daemon=True)
-        self._worker.start()
+        self._stepper = Stepper(
+            self._runner,
+            running=running,
+            queue=queue,
+            threads=threads,
+            pace=pace,
+            followers=self._followers,
+            lost=lost,
+        )
 
     @classmethod
     def load(
@@ -252,11 +243,7 @@ class LocalEngine:
 
     async def aclose(self) -> None:
         """Stop the thread, and other processes; requests under way fail with `EngineUnavailableError`."""
-        with self._wake:
-            self._closing = True
-            self._wake.notify()
-        if self._lost is None:  # else it may wait for who is gone
-            await asyncio.to_thread(self._worker.join)
+        await asyncio.to_thread(self._stepper.close)
         if self._followers is not None:
             await asyncio.to_thread(self._followers.stop)
 
@@ -283,13 +270,7 @@ class LocalEngine:
             sink=sink,
             constraint=constraint,
         )
-        with self._wake:
-            if self._lost is not None:
-                raise EngineUnavailableError(self._lost.message, hint=self._lost.hint)
-            if self._closing:
-                raise EngineUnavailableError("The engine is closed.", hint="Start it again.")
-            self._scheduler.add(sequence)
-            self._wake.notify()
+        self._stepper.add(sequence)
         return sequence
 
     def _start(self) -> list[int]:
@@ -297,85 +278,6 @@ class LocalEngine:
         if not self._tokenizer.end_ids:
             raise RequestError("The prompt is empty.", hint="Send at least one token.")
         return [min(self._tokenizer.end_ids)]
-
-    def _work(self) -> None:
-        torch.set_num_threads(self._threads)  # counts for the thread that calls it
-        while self._wait():
-            self._step()
-        for sequence in self._scheduler.drain():
-            sequence.fail(EngineUnavailableError("The engine was closed.", hint="Start it again."))
-
-    def _wait(self) -> bool:
-        """Sleep until there is something to do; False when the engine closes."""
-        with self._wake:
-            self._wake.wait_for(lambda: self._closing or len(self._scheduler) > 0)
-            return not self._closing
-
-    def _step(self) -> None:
-        for gone in self._scheduler.take_cancelled():
-            gone.abort()
-            self._runner.release(gone)
-        turns = self._scheduler.turns()
-        if not turns:
-            return
-        picked = turns[:1]  # whose fault it is while nothing is picked
-        try:
-            picked = self._runner.pick(turns)
-            began_s = time.perf_counter()
-            outcomes = self._runner.step(picked)
-            if (
-                self._pace is not None
-                and picked[0].generated
-                and self._pace.record((time.perf_counter() - began_s) * 1e3)
-            ):
-                torch.set_num_threads(self._pace.threads)
-                logger.info("computing with %d threads from here on", self._pace.threads)
-            for sequence, outcome in zip(picked, outcomes, strict=True):
-                self._postprocess(sequence, outcome)
-        except RequestError as error:
-            self._fail(picked, error)
-        except Exception as error:
-            logger.exception("a step failed")
-            if self._followers is not None:  # the others are left in the middle of a step: nothing can go on
-                self._lose(self._followers.death() or failure(f"a step failed ({error})"))
-                return
-            hint = "Try again; the engine's log has more."
-            self._fail(picked, EngineUnavailableError(f"The engine failed: {error}", hint=hint))
-
-    def _lose(self, error: EngineError) -> None:
-        """A process with a part of the model is gone: end all requests, and take none any more. From any thread."""
-        with self._wake:
-            if self._closing:
-                return
-            self._lost, self._closing = error, True
-            self._wake.notify()
-        logger.error("%s", error)
-        for sequence in self._scheduler.drain():
-            sequence.fail(error)
-        if self._on_lost is not None:
-            self._on_lost(error)
-
-    def _fail(self, sequences: list[Sequence], error: EngineError) -> None:
-        """End those of them that have not ended yet."""
-        for sequence in sequences:
-            if sequence.finish_reason is None:
-                sequence.fail(error)
-                self._forget(sequence)
-
-    def _postprocess(self, sequence: Sequence, outcome: list[Choice] | RequestError) -> None:
-        if isinstance(outcome, RequestError):  # a grammar that could not be followed to its end
-            self._fail([sequence], outcome)
-            return
-        if outcome:
-            sequence.accept(outcome)
-        if sequence.finish_reason is None:
-            self._scheduler.rotate(sequence)
-        else:
-            self._forget(sequence)
-
-    def _forget(self, sequence: Sequence) -> None:
-        self._scheduler.remove(sequence)
-        self._runner.release(sequence)
 
 
 def _family_ends(family: str, tokenizer: Tokenizer) -> frozenset[int]:
