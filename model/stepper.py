@@ -53,8 +53,8 @@ class Stepper:
         self._worker.start()
 
     def add(self, sequence: Sequence) -> None:
-        """Take a sequence in, from any thread. Raises `EngineBusyError` where too many wait, `EngineUnavailableError` once
-        this is closed."""
+        """Take a sequence in, from any thread. Raises `EngineBusyError` where too many wait, and
+        `EngineUnavailableError` once this is closed."""
         with self._wake:
             if self._lost is not None:
                 raise EngineUnavailableError(self._lost.message, hint=self._lost.hint)
