@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import replace
+from pathlib import PurePosixPath
 
 from completion.language import detect
 from completion.refactor.calls import AddDocstring
@@ -125,12 +127,23 @@ def _said(call: AddDocstring, fill: Fill | None, prefix: str, suffix: str, path:
     else:
         hole = Hole(prefix=prefix, suffix=suffix, path=path, language=detect(path=path).id, instruction=_INSTRUCTION)
         said = fill(hole)
+        if not said.strip():  # who has nothing to begin with may go on with a sentence that is begun
+            opening = _opening(call.symbol, path)
+            rest = fill(replace(hole, prefix=hole.prefix + opening))
+            said = opening + rest if rest.split('"""')[0].strip(" .\n") else ""
         if hole.language == "python":  # whose quotes were left open: code may come after they close
             said = said.split('"""' if '"""' in said else "\n")[0]
     said = "\n".join(line.rstrip() for line in said.strip().strip('"').strip().split("\n"))[:_MOST_CHARACTERS]
     if not said:
         raise RefusedError("There is no text to write.", hint="Give a text.")
     return said
+
+
+def _opening(symbol: str, path: str) -> str:
+    """How documentation may begin: `Parser.read_all` reads all. A module is named by its path."""
+    name = PurePosixPath(path).stem if symbol == path else symbol.rpartition("::")[2].rpartition(".")[2]
+    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+", name)
+    return " ".join(word.lower() for word in words).capitalize()
 
 
 def _quoted(said: str, indent: str) -> list[str]:

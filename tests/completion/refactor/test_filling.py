@@ -42,6 +42,33 @@ def test_a_docstring_ends_where_its_quotes_close(tmp_path: Path, answer: str, sa
     assert holes[0].suffix.startswith("\n    return")
 
 
+@pytest.mark.parametrize(
+    ("rest", "written"),
+    [(' of two numbers."""\n', "Add all of two numbers."), ('."""', ""), ("", "")],
+)
+def test_a_docstring_that_does_not_begin_begins_with_the_name(tmp_path: Path, rest: str, written: str) -> None:
+    code = CODE.replace("add", "add_all")
+    write_files(tmp_path, {"a.py": code})
+    overlay = Overlay(tmp_path)
+    outcome = carry_out(
+        AddDocstring(symbol="add_all"), overlay, fill=lambda hole: rest if hole.prefix.endswith('"""Add all') else ""
+    )
+    assert outcome.done == bool(written)
+    assert overlay.read("a.py") == (code.replace(":\n", f':\n    """{written}"""\n', 1) if written else code)
+
+
+def test_a_module_is_named_by_its_file(tmp_path: Path) -> None:
+    write_files(tmp_path, {"pkg/read_all.py": CODE})
+    openings: list[str] = []
+
+    def fill(hole: Hole) -> str:
+        openings.append(hole.prefix)
+        return ""
+
+    carry_out(AddDocstring(symbol="pkg/read_all.py"), Overlay(tmp_path), fill=fill)
+    assert openings == ['"""', '"""Read all']
+
+
 def test_no_docstring_without_words(tmp_path: Path) -> None:
     write_files(tmp_path, {"a.py": CODE})
     outcome = carry_out(AddDocstring(symbol="add"), Overlay(tmp_path), fill=lambda _: '"""')
