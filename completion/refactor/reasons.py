@@ -17,11 +17,12 @@ _WORD = re.compile(r"[^\W\d]\w*")
 
 
 def is_unfounded(decline: Decline, wish: Wish) -> bool:
-    """Whether it declines for a reason, in the words that the adapter learned, that plainly does not hold."""
+    """Whether it declines for a reason that plainly does not hold, or in words that the adapter never learned, which
+    are a slip rather than a reason."""
     for pattern, holds in _REASONS:
         if match := pattern.fullmatch(decline.reason):
             return not holds(wish, *match.groups())
-    return False
+    return decline.reason not in _UNCHECKED
 
 
 def _is_taken(wish: Wish, name: str) -> bool:
@@ -30,6 +31,11 @@ def _is_taken(wish: Wish, name: str) -> bool:
     seen.update(_WORD.findall(wish.view.selected))
     seen.update(word for turn in wish.turns for result in turn.results for word in _WORD.findall(result))
     return name in seen
+
+
+def _collides(wish: Wish, name: str) -> bool:
+    """Whether the name can be a new one that is taken: it is in sight, and no other new name is said."""
+    return _is_taken(wish, name) and not any(map(_is_written_as_code, _unknown_names(wish)))
 
 
 def _lacks(wish: Wish, function: str, parameter: str) -> bool:
@@ -53,9 +59,9 @@ def _is_written_as_code(name: str) -> bool:
 
 
 _REASONS: tuple[tuple[re.Pattern[str], Callable[..., bool]], ...] = (
-    (re.compile(r"The (?:new )?name (\w+) is taken\."), _is_taken),
+    (re.compile(r"The (?:new )?name (\w+) is taken\."), _collides),
     (re.compile(r"The (?:new )?name (\w+) is missing\."), lambda wish, name: name not in names_said(wish.instruction)),
-    (re.compile(r"(.+) is not a valid name\."), lambda _, name: not name.isidentifier() or keyword.iskeyword(name)),
+    (re.compile(r"(.+) is not a valid \w+\."), lambda _, name: not name.isidentifier() or keyword.iskeyword(name)),
     (re.compile(r"(\S+) has no parameter (\w+)\."), _lacks),
     (re.compile(r"There is no (\S+)\."), _is_sought),
     (re.compile(r"Several symbols are named (\S+)\."), _is_sought),
@@ -65,3 +71,7 @@ _REASONS: tuple[tuple[re.Pattern[str], Callable[..., bool]], ...] = (
     (re.compile(r"The target is missing\."), lambda wish: not paths(wish.instruction)),
 )
 """Reasons that can be checked (`completion.refactor.training.wishes` words them), with whether they hold."""
+_UNCHECKED = frozenset(
+    {"This is not a refactoring.", "The wish is unclear.", "That would do harm.", "There is nothing to change."}
+)
+"""The other reasons that the adapter learned: whether these hold, nothing but the model can tell."""

@@ -12,6 +12,7 @@ from completion.refactor.calls import ChangeKind, ChangeSignature, Decline, Find
 from completion.refactor.planner import Answer
 from completion.refactor.reasons import is_unfounded
 from completion.refactor.symbols import outline
+from completion.refactor.training.wishes import NO_CHANGE, REASONS
 from completion.refactor.wish import Turn, View, Wish
 from model.api import Chunk, FinishReason, GenerateRequest, TokenLogprob, Usage
 from model.errors import RequestError
@@ -172,8 +173,12 @@ SELECTING = View(path=PATH, outline=VIEW.outline, first_line=2, last_line=2, sel
     ("reason", "wish", "unfounded"),
     [
         ("The name read_all is taken.", WISH, True),
-        ("The name tokenize is taken.", WISH, False),
-        ("The name limit is taken.", WISH, False),
+        ("The name tokenize is taken.", WISH, True),
+        ("The name limit is taken.", Wish(instruction="rename load to limit", view=VIEW), False),
+        ("The name tokenize is taken.", Wish(instruction="rename tokenize to split_text", view=VIEW), True),
+        ("The name tokenize is taken.", Wish(instruction="rename load to tokenize", view=VIEW), False),
+        ("limit is not a valid parameter.", WISH, True),
+        ("Words that were never learned.", WISH, True),
         ("The new name read_all is taken.", WISH, True),
         ("The new name read_all is missing.", WISH, True),
         ("The new name read_some is missing.", WISH, False),
@@ -201,6 +206,13 @@ SELECTING = View(path=PATH, outline=VIEW.outline, first_line=2, last_line=2, sel
 )
 def test_reasons_that_plainly_do_not_hold(reason: str, wish: Wish, *, unfounded: bool) -> None:
     assert is_unfounded(Decline(reason=reason), wish) == unfounded
+
+
+def test_every_reason_that_is_taught_is_known() -> None:
+    """What cannot be checked is not taken for a slip."""
+    for reason in (*REASONS.values(), NO_CHANGE):
+        wish = Wish(instruction="do it", view=SELECTING if "Instructions" in reason else View())
+        assert not is_unfounded(Decline(reason=reason), wish), reason
 
 
 async def test_what_is_said_in_two_ways_is_as_likely_as_both() -> None:
