@@ -17,12 +17,11 @@ _WORD = re.compile(r"[^\W\d]\w*")
 
 
 def is_unfounded(decline: Decline, wish: Wish) -> bool:
-    """Whether it declines for a reason that plainly does not hold, or in words that the adapter never learned, which
-    are a slip rather than a reason."""
+    """Whether it declines for a reason, in the words that the adapter learned, that plainly does not hold."""
     for pattern, holds in _REASONS:
         if match := pattern.fullmatch(decline.reason):
             return not holds(wish, *match.groups())
-    return decline.reason not in _UNCHECKED
+    return False
 
 
 def _is_taken(wish: Wish, name: str) -> bool:
@@ -71,7 +70,3 @@ _REASONS: tuple[tuple[re.Pattern[str], Callable[..., bool]], ...] = (
     (re.compile(r"The target is missing\."), lambda wish: not paths(wish.instruction)),
 )
 """Reasons that can be checked (`completion.refactor.training.wishes` words them), with whether they hold."""
-_UNCHECKED = frozenset(
-    {"This is not a refactoring.", "The wish is unclear.", "That would do harm.", "There is nothing to change."}
-)
-"""The other reasons that the adapter learned: whether these hold, nothing but the model can tell."""

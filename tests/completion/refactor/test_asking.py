@@ -178,7 +178,7 @@ SELECTING = View(path=PATH, outline=VIEW.outline, first_line=2, last_line=2, sel
         ("The name tokenize is taken.", Wish(instruction="rename tokenize to split_text", view=VIEW), True),
         ("The name tokenize is taken.", Wish(instruction="rename load to tokenize", view=VIEW), False),
         ("limit is not a valid parameter.", WISH, True),
-        ("Words that were never learned.", WISH, True),
+        ("Words that were never learned.", WISH, False),
         ("The new name read_all is taken.", WISH, True),
         ("The new name read_all is missing.", WISH, True),
         ("The new name read_some is missing.", WISH, False),
