@@ -1,17 +1,18 @@
 """One command for every quality figure of the model card: the tuned model beside its base, on the same questions.
 
 `python -m bench.quality` samples (under 30 minutes on two cores); `--full` asks everything (hours); `--quick` asks
-for minutes, to compare checkpoints; `--tiny` asks a handful, to see that it works. Fetches the held-out packages with
-pip and npm on the first run.
+for minutes, to compare checkpoints; `--tiny` asks a handful, to see that it works. A run that was ended goes on with
+`--resume`. Fetches the held-out packages with pip and npm on the first run.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,18 @@ def questions(size: Size, *, benchmark: Path) -> list[Task]:
     ]
 
 
+def journal(contender: Contender, tasks: Sequence[Task], *, resume: bool) -> Path:
+    """Where a contender's answers to these tasks are kept; with nothing in it unless the run is to go on."""
+    asked = hashlib.sha256(results.sha256(contender.checkpoint).encode())
+    asked.update(results.sha256(contender.adapter).encode() if contender.adapter else b"")
+    for task in tasks:
+        asked.update(repr(task).encode())
+    path = cache_dir() / "bench" / "quality" / f"{contender.name}-{asked.hexdigest()[:16]}.jsonl"
+    if not resume:
+        path.unlink(missing_ok=True)
+    return path
+
+
 def contend_all(
     contenders: Sequence[Contender], tasks: Sequence[Task], *, at_once: int
 ) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -83,6 +96,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="a checkpoint; by default the embedded model's")
     parser.add_argument("--adapter", type=Path, help="the adapter to measure; by default the model's own")
     parser.add_argument("--no-base", action="store_true", help="leave the untuned base out")
+    parser.add_argument("--resume", action="store_true", help="go on with a run of the same command that was ended")
     parser.add_argument("--threads", type=int, default=1, help="of each contender")
     parser.add_argument("--at-once", type=int, help="contenders at a time; by default as many as cores are free")
     parser.add_argument("--name", default="quality", help="of the result files; the default also updates the card")
@@ -98,6 +112,7 @@ def main() -> None:
         contenders.append(Contender(name="base", checkpoint=path, threads=arguments.threads))
     at_once = arguments.at_once or min(len(contenders), max(1, free_cores() // arguments.threads))
     tasks = questions(SIZES[arguments.size], benchmark=arguments.humaneval)
+    contenders = [replace(one, journal=journal(one, tasks, resume=arguments.resume)) for one in contenders]
     figures: dict[str, Any] = {
         "seed": SEED,
         "size": arguments.size,

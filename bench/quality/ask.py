@@ -6,7 +6,9 @@ import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from bench.quality.journal import Journal
 from bench.quality.tasks import Task
 from model.api import Engine, FinishReason, GenerateRequest, Prompt, SamplingParams
 from model.fim import NONE, render
@@ -32,19 +34,25 @@ class Answer:
     """Their product."""
 
 
-async def ask_all(engine: Engine, tasks: Sequence[Task], *, context: bool) -> list[Answer]:
-    """Every task once. `context`: with the snippets that retrieval found."""
+async def ask_all(engine: Engine, tasks: Sequence[Task], *, context: bool, journal: Journal) -> list[Answer]:
+    """Every task once, those in the journal not again. `context`: with the snippets that retrieval found."""
     family = (await engine.info()).fim_family
     free = asyncio.Semaphore(_AT_ONCE)
 
     async def one(task: Task) -> Answer:
+        key = f"{'with' if context else 'without'} context: {task.kind} {task.name}"
         async with free:
-            return await _ask(engine, task, family=family, context=context)
+            said = journal.said(key)
+            if said is None:
+                said = await _ask(engine, task, family=family, context=context)
+                journal.keep(key, said)
+            return Answer(task=task, **said)
 
     return await asyncio.gather(*(one(task) for task in tasks))
 
 
-async def _ask(engine: Engine, task: Task, *, family: str, context: bool) -> Answer:
+async def _ask(engine: Engine, task: Task, *, family: str, context: bool) -> dict[str, Any]:
+    """The fields of an `Answer` beside its task."""
     snippets = task.snippets if context else ()
     prompt: Prompt = render(family, prefix=task.prefix, suffix=task.suffix, path=task.path, snippets=snippets)
     single = task.kind in ("humaneval", "line")
@@ -60,12 +68,11 @@ async def _ask(engine: Engine, task: Task, *, family: str, context: bool) -> Ans
             ended = chunk.finish_reason is FinishReason.STOP
             assert chunk.usage is not None
             tokens = chunk.usage.completion_tokens
-    return Answer(
-        task=task,
-        text=whole.split("\n", 1)[0] if single else whole,
-        whole=whole,
-        tokens=tokens,
-        ended=ended,
-        confidence=math.exp(sum(logprobs) / len(logprobs)) if logprobs else 0.0,
-        joint=math.exp(sum(logprobs)),
-    )
+    return {
+        "text": whole.split("\n", 1)[0] if single else whole,
+        "whole": whole,
+        "tokens": tokens,
+        "ended": ended,
+        "confidence": math.exp(sum(logprobs) / len(logprobs)) if logprobs else 0.0,
+        "joint": math.exp(sum(logprobs)),
+    }

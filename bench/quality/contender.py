@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.quality import measure
 from bench.quality.ask import Answer, ask_all
+from bench.quality.journal import Journal
 from bench.quality.served import served, show_all
 from bench.quality.tasks import Task
 from model.fim import NONE
@@ -25,6 +26,8 @@ class Contender:
     checkpoint: Path
     adapter: Path | None = None
     threads: int = 1
+    journal: Path | None = None
+    """Where the answers are kept, and those of an earlier run taken from."""
 
     def contend(self, tasks: Sequence[Task]) -> dict[str, Any]:
         """All figures of this model."""
@@ -32,24 +35,27 @@ class Contender:
 
     async def _contend(self, tasks: Sequence[Task]) -> dict[str, Any]:
         engine = await asyncio.to_thread(LocalEngine.load, self.checkpoint, adapter=self.adapter, threads=self.threads)
+        journal = Journal(self.journal)
         try:
             began = time.monotonic()
-            lines = await ask_all(engine, [task for task in tasks if task.kind == "humaneval"], context=False)
+            coding = [task for task in tasks if task.kind == "humaneval"]
+            lines = await ask_all(engine, coding, context=False, journal=journal)
             found = {"humaneval": await asyncio.to_thread(measure.pass_at_1, lines)}
-            found |= await _fill(engine, [task for task in tasks if task.kind != "humaneval"])
+            found |= await _fill(engine, [task for task in tasks if task.kind != "humaneval"], journal)
             return found | {"seconds": round(time.monotonic() - began)}
         finally:
             await engine.aclose()
 
 
-async def _fill(engine: LocalEngine, holes: Sequence[Task]) -> dict[str, Any]:
-    without = await ask_all(engine, holes, context=False)
+async def _fill(engine: LocalEngine, holes: Sequence[Task], journal: Journal) -> dict[str, Any]:
+    without = await ask_all(engine, holes, context=False, journal=journal)
     has_layout = (await engine.info()).fim_family != NONE
     helped = [task for task in holes if has_layout and task.snippets and task.kind != "empty"]
-    given = {answer.task.name: answer for answer in await ask_all(engine, helped, context=True)}
-    with_context = [given.get(answer.task.name, answer) for answer in without]
+    given = {answer.task: answer for answer in await ask_all(engine, helped, context=True, journal=journal)}
+    with_context = [given.get(answer.task, answer) for answer in without]
     references = tuple({task.reference: None for task in holes})
-    shown = await show_all(engine, [task for task in holes if has_layout and task.kind in ("line", "empty")])
+    typed = [task for task in holes if has_layout and task.kind in ("line", "empty")]
+    shown = await show_all(engine, typed, journal=journal)
     counts = dict(zip(references, await engine.count_tokens(references), strict=True))
     filled = [answer for answer in without if answer.task.kind != "empty"]
     return {

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.quality.journal import Journal
 from bench.quality.measure import rate
 from bench.quality.tasks import Task
 from completion.api import CompletionRequest
@@ -33,15 +34,20 @@ class Shown:
         return bool(said) and (said == wanted or wanted.startswith(said + "\n"))
 
 
-async def show_all(engine: Engine, tasks: Sequence[Task]) -> list[Shown]:
-    """Every task once, without other files, and without memory of another cursor."""
+async def show_all(engine: Engine, tasks: Sequence[Task], *, journal: Journal) -> list[Shown]:
+    """Every task once, those in the journal not again, without other files, and without memory of another cursor."""
     free = asyncio.Semaphore(_AT_ONCE)
 
     async def one(task: Task) -> Shown:
         request = CompletionRequest(text=task.prefix + task.suffix, offset=len(task.prefix), path=task.path)
+        key = f"in an editor: {task.kind} {task.name}"
         async with free:
-            found = await EngineCompleter(engine, _SETTINGS).complete(request)
-        return Shown(task, found[0].text if found else "")
+            said = journal.said(key)
+            if said is None:
+                found = await EngineCompleter(engine, _SETTINGS).complete(request)
+                said = {"text": found[0].text if found else ""}
+                journal.keep(key, said)
+        return Shown(task, **said)
 
     return await asyncio.gather(*(one(task) for task in tasks))
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from bench.quality import card, measure
-from bench.quality.__main__ import SIZES, contend_all, questions
+from bench.quality.__main__ import SIZES, contend_all, journal, questions
 from bench.quality.ask import Answer, ask_all
 from bench.quality.contender import Contender
+from bench.quality.journal import Journal
 from bench.quality.plot import draw
 from bench.quality.sandbox import passes
 from bench.quality.served import Shown, served, show_all
@@ -110,7 +111,9 @@ def test_intervals_hold_their_share() -> None:
 async def test_a_line_is_the_first_line_of_what_was_said() -> None:
     task = Task(name="t", kind="line", language="python", prefix="x = ", suffix="\n", reference="1")
     block = Task(name="b", kind="block", language="python", prefix="def f():\n    ", suffix="\n", reference="a\nb")
-    line, lines = await ask_all(FakeEngine(lambda prompt: "1 + 2\ny = 3"), [task, block], context=False)
+    line, lines = await ask_all(
+        FakeEngine(lambda prompt: "1 + 2\ny = 3"), [task, block], context=False, journal=Journal()
+    )
     assert line.text == "1 + 2"
     assert lines.text == "1 + 2\ny = 3"
     assert 0 < line.joint < line.confidence < 1
@@ -134,10 +137,51 @@ def test_what_is_shown_is_counted_apart_from_what_is_right() -> None:
 
 async def test_what_is_shown_is_what_the_completer_shows() -> None:
     tasks = [hole("a", "line", "return x"), hole("b", "line", "return x")]
-    told = await show_all(FakeEngine(lambda prompt: "return x\n\n\ndef g():"), tasks)
+    told = await show_all(FakeEngine(lambda prompt: "return x\n\n\ndef g():"), tasks, journal=Journal())
     assert [one.text for one in told] == ["return x", "return x"]
     assert all(one.right for one in told)
-    assert [one.text for one in await show_all(FakeEngine(lambda prompt: ""), tasks)] == ["", ""]
+    silent = await show_all(FakeEngine(lambda prompt: ""), tasks, journal=Journal())
+    assert [one.text for one in silent] == ["", ""]
+
+
+async def test_a_run_that_was_ended_goes_on(tmp_path: Path) -> None:
+    """What was said is not asked again, what the end cut short is, and context is another question."""
+    asked: list[str] = []
+
+    def say(prompt: str) -> str:
+        asked.append(prompt)
+        return "return x"
+
+    path = tmp_path / "new" / "said.jsonl"
+    first = await ask_all(FakeEngine(say), HOLES[:2], context=False, journal=Journal(path))
+    told = await show_all(FakeEngine(say), HOLES[:1], journal=Journal(path))
+    with path.open("a", encoding="utf-8") as file:
+        file.write('{"key": "without context: line c", "sa')
+    asked.clear()
+    again = Journal(path)
+    assert await ask_all(FakeEngine(say), HOLES[:2], context=False, journal=again) == first
+    assert await show_all(FakeEngine(say), HOLES[:1], journal=again) == told
+    assert asked == []
+    (third,) = await ask_all(FakeEngine(say), HOLES[2:3], context=False, journal=again)
+    assert len(asked) == 1
+    await ask_all(FakeEngine(say), HOLES[:1], context=True, journal=again)
+    assert len(asked) == 2
+    assert await ask_all(FakeEngine(say), HOLES[2:3], context=False, journal=Journal(path)) == [third]
+
+
+def test_another_adapter_or_other_tasks_have_a_journal_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.quality.__main__.cache_dir", lambda: tmp_path)
+    for name in ("base", "one", "two"):
+        (tmp_path / name).write_text(name)
+    one = Contender(name="tuned", checkpoint=tmp_path / "base", adapter=tmp_path / "one")
+    two = Contender(name="tuned", checkpoint=tmp_path / "base", adapter=tmp_path / "two")
+    paths = [journal(one, HOLES, resume=True), journal(two, HOLES, resume=True), journal(one, HOLES[1:], resume=True)]
+    assert len(set(paths)) == 3
+    Journal(paths[0]).keep("a", {"text": "b"})
+    assert Journal(journal(one, HOLES, resume=True)).said("a") == {"text": "b"}
+    assert Journal(journal(one, HOLES, resume=False)).said("a") is None
 
 
 def hole(name: str, kind: str, reference: str) -> Task:
