@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from completion.syntax import Syntax
 
 _NOT_MARKS = frozenset(" \t\"'`_([{")
+_WRITTEN = ("<filename>",)
+"""A control token of one family, which people write as a placeholder."""
+_LEAKED = {token.lstrip("▁") for row in fim.FORMATS.values() for token in row.control_tokens} - {*_WRITTEN}
 _CONTROL = re.compile(
     "|".join(
         (
             r"<\|[a-z_▁]+\|>",
             r"<｜[^｜\s]+｜>",
-            *sorted({re.escape(token.lstrip("▁")) for row in fim.FORMATS.values() for token in row.control_tokens}),
+            *sorted(map(re.escape, _LEAKED)),
         )
     )
 )

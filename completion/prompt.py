@@ -74,7 +74,7 @@ def continued(segments: tuple[Segment, ...], text: str) -> tuple[Segment, ...]:
 
 def takes_snippets(family: str) -> bool:
     """Whether models of a family were trained to read pieces of other files."""
-    return family in fim.FORMATS and fim.FORMATS[family].file_separator is not None
+    return family in fim.FORMATS and fim.FORMATS[family].takes_files
 
 
 def _use(snippet: Snippet) -> ContextUse:

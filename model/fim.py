@@ -40,6 +40,11 @@ class FimFormat:
     """The token before a repository's name, in prompts of several files."""
     file_separator: str | None = None
     """The token before each file's path, in prompts of several files."""
+    file_header: str | None = None
+    """The line before each file in prompts of several, with `{path}`, where there is no token for it: then all files
+    stand in the prefix."""
+    names_own_file: bool = False
+    """Do separator and path stand before the file with the hole too, where there are others?"""
     ends: tuple[str, ...] = ()
     """Control tokens that end the middle, beside the checkpoint's own end-of-sequence tokens."""
     path_in_prefix: bool = False
@@ -51,8 +56,18 @@ class FimFormat:
 
     @property
     def tokens(self) -> tuple[str, ...]:
-        """The tokens that a vocabulary must have for this format to apply."""
+        """The tokens that lay out one file."""
         return tuple(token for token in (self.prefix, self.suffix, self.middle) if token is not None)
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """The tokens that a vocabulary must have for this format to apply."""
+        return self.tokens if self.file_separator is None else (*self.tokens, self.file_separator)
+
+    @property
+    def takes_files(self) -> bool:
+        """Were models of the family trained to read pieces of other files?"""
+        return self.file_separator is not None or self.file_header is not None
 
     @property
     def control_tokens(self) -> tuple[str, ...]:
@@ -62,7 +77,9 @@ class FimFormat:
 
 
 # Sources: mistral-common (FIM request encoding), the model cards of Qwen2.5-Coder, DeepSeek-Coder, StarCoder2,
-# Granite Code, Seed-Coder, and the CodeLlama paper (arXiv 2308.12950).
+# Granite Code, Granite 3.3 and 4, CodeGemma, Seed-Coder, and the papers of CodeLlama (arXiv 2308.12950) and
+# Qwen2.5-Coder (arXiv 2409.12186). Of rows with the same tokens for one file, the one whose separator a vocabulary has
+# comes before the one without.
 FORMATS: Mapping[str, FimFormat] = MappingProxyType(
     {
         row.family: row
@@ -75,7 +92,46 @@ FORMATS: Mapping[str, FimFormat] = MappingProxyType(
                 suffix_first=False,
                 repository="<|repo_name|>",
                 file_separator="<|file_sep|>",
+                names_own_file=True,
                 ends=("<|endoftext|>", "<|fim_pad|>"),
+            ),
+            FimFormat(
+                family="granite4",
+                prefix="<|fim_prefix|>",
+                suffix="<|fim_suffix|>",
+                middle="<|fim_middle|>",
+                suffix_first=False,
+                repository="<|reponame|>",
+                file_separator="<|filename|>",
+                ends=("<|end_of_text|>", "<|fim_pad|>"),
+            ),
+            FimFormat(
+                family="codegemma",
+                prefix="<|fim_prefix|>",
+                suffix="<|fim_suffix|>",
+                middle="<|fim_middle|>",
+                suffix_first=False,
+                ends=("<|endoftext|>", "<|fim_pad|>", "<|file_separator|>"),
+            ),
+            FimFormat(
+                family="starcoder2",
+                prefix="<fim_prefix>",
+                suffix="<fim_suffix>",
+                middle="<fim_middle>",
+                suffix_first=False,
+                repository="<repo_name>",
+                file_separator="<file_sep>",
+                ends=("<|endoftext|>", "<fim_pad>"),
+            ),
+            FimFormat(
+                family="granite",
+                prefix="<fim_prefix>",
+                suffix="<fim_suffix>",
+                middle="<fim_middle>",
+                suffix_first=False,
+                repository="<reponame>",
+                file_separator="<filename>",
+                ends=("<|endoftext|>", "<|end_of_text|>", "<fim_pad>"),
             ),
             FimFormat(
                 family="starcoder",
@@ -83,8 +139,6 @@ FORMATS: Mapping[str, FimFormat] = MappingProxyType(
                 suffix="<fim_suffix>",
                 middle="<fim_middle>",
                 suffix_first=False,
-                repository="<reponame>",
-                file_separator="<file_sep>",
                 ends=("<|endoftext|>", "<fim_pad>"),
             ),
             FimFormat(
@@ -93,6 +147,7 @@ FORMATS: Mapping[str, FimFormat] = MappingProxyType(
                 suffix="<｜fim▁hole｜>",
                 middle="<｜fim▁end｜>",
                 suffix_first=False,
+                file_header="#{path}",
                 ends=("<｜end▁of▁sentence｜>",),
             ),
             FimFormat(
@@ -118,6 +173,7 @@ FORMATS: Mapping[str, FimFormat] = MappingProxyType(
                 suffix="[SUFFIX]",
                 middle=None,
                 suffix_first=True,
+                file_header="+++++ {path}",
                 ends=("</s>",),
             ),
             # tersely's own, taught to the embedded model on spare tokens: docs/prompt-layout.md.
@@ -151,7 +207,7 @@ FORMATS: Mapping[str, FimFormat] = MappingProxyType(
 def detect(vocabulary: Container[str]) -> str:
     """The family whose tokens are all in `vocabulary`, or "none"."""
     for row in FORMATS.values():
-        if row.by_vocabulary and all(token in vocabulary for token in row.tokens):
+        if row.by_vocabulary and all(token in vocabulary for token in row.marks):
             return row.family
     return NONE
 
@@ -161,20 +217,32 @@ def render(
 ) -> tuple[Segment, ...]:
     """The whole prompt for a cursor between `prefix` and `suffix`, in any family.
 
-    `snippets` are other places of the repository, most stable first. Without a trained format the prompt is the
-    prefix alone, which a model continues.
+    `snippets` are other places of the repository, most stable first; a family that has no place for them goes without.
+    Without a trained format the prompt is the prefix alone, which a model continues.
     """
     row = FORMATS.get(family)
     if row is None:
         return (Segment(prefix),)
     if row.path_in_prefix:
         prefix = f"{path}\n{prefix}"
+    if row.file_header is not None:
+        prefix = behind_files(prefix, path=path, snippets=snippets, header=row.file_header)
     head: list[Segment] = []
     if row.file_separator is not None:
-        for snippet in snippets:
-            text = f"{snippet.path}\n{snippet.text}\n"
+        texts = [f"{snippet.path}\n{snippet.text}\n" for snippet in snippets]
+        if texts and path and row.names_own_file:
+            texts.append(f"{path}\n")
+        for text in texts:
             head += (Segment(row.file_separator, special=True), Segment(text))
     return apply(family, prefix=prefix, suffix=suffix, head=head)
+
+
+def behind_files(prefix: str, *, path: str, snippets: Sequence[Snippet], header: str) -> str:
+    """The prefix behind the snippets, each file under its `header` (with `{path}`); the bare prefix without any."""
+    if not snippets:
+        return prefix
+    files = [header.format(path=one.path) + f"\n{one.text}\n" for one in snippets]
+    return "".join((*files, header.format(path=path), "\n", prefix))
 
 
 def apply(family: str, *, prefix: str, suffix: str, head: Sequence[Segment] = ()) -> tuple[Segment, ...]:

@@ -160,14 +160,17 @@ class HttpEngine:
 
     async def _find_family(self, model: str) -> str:
         """The FIM family by vocabulary: a control token that the server knows is one token."""
+        known: dict[str, bool] = {}
         for row in fim.FORMATS.values():
             if not row.by_vocabulary:
                 continue
-            for token in row.tokens:
-                ids = await self._foreign_ids(token, model)
-                if ids is None:
-                    return fim.NONE
-                if len(ids) != 1:
+            for token in row.marks:
+                if token not in known:
+                    ids = await self._foreign_ids(token, model)
+                    if ids is None:
+                        return fim.NONE
+                    known[token] = len(ids) == 1
+                if not known[token]:
                     break
             else:
                 return row.family

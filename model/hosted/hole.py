@@ -62,7 +62,4 @@ def _snippets(files: list[str]) -> tuple[fim.Snippet, ...]:
 
 def with_files(hole: Hole, header: str) -> str:
     """The prefix behind the snippets, each file under its `header` (with `{path}`); the bare prefix without any."""
-    if not hole.snippets:
-        return hole.prefix
-    files = [header.format(path=one.path) + f"\n{one.text}\n" for one in hole.snippets]
-    return "".join((*files, header.format(path=hole.path), "\n", hole.prefix))
+    return fim.behind_files(hole.prefix, path=hole.path, snippets=hole.snippets, header=header)

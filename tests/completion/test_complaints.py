@@ -226,3 +226,11 @@ async def test_unsure_guesses_are_shown() -> None:
     text, offset = at_cursor("x = ‸")
     completer = EngineCompleter(FakeEngine("guess", logprob=-9.0))
     assert await completer.complete(CompletionRequest(text=text, offset=offset)) == []
+
+
+async def test_a_placeholder_that_people_write_is_no_leaked_token() -> None:
+    """Granite's token before a file's path is spelled as many a usage line spells a file."""
+    text, offset = at_cursor("usage = ‸")
+    for said, shown in (('"prog <filename>"', '"prog <filename>"'), ("1<fim_pad>", "1"), ("1<file_sep>a.py", "1")):
+        (suggestion,) = await EngineCompleter(FakeEngine(said)).complete(CompletionRequest(text=text, offset=offset))
+        assert suggestion.text == shown

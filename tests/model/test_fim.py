@@ -10,6 +10,10 @@ from model.errors import RequestError
 
 LAYOUTS = {
     "qwen": "<|fim_prefix|>P<|fim_suffix|>S<|fim_middle|>",
+    "granite4": "<|fim_prefix|>P<|fim_suffix|>S<|fim_middle|>",
+    "codegemma": "<|fim_prefix|>P<|fim_suffix|>S<|fim_middle|>",
+    "starcoder2": "<fim_prefix>P<fim_suffix>S<fim_middle>",
+    "granite": "<fim_prefix>P<fim_suffix>S<fim_middle>",
     "starcoder": "<fim_prefix>P<fim_suffix>S<fim_middle>",
     "deepseek": "<｜fim▁begin｜>P<｜fim▁hole｜>S<｜fim▁end｜>",
     "seed": "<[fim-suffix]>S<[fim-prefix]>P<[fim-middle]>",
@@ -34,11 +38,56 @@ def test_every_family_has_a_published_layout() -> None:
 
 @pytest.mark.parametrize("family", LAYOUTS)
 def test_detected_by_its_own_tokens_only(family: str) -> None:
-    tokens = set(fim.FORMATS[family].tokens)
+    tokens = set(fim.FORMATS[family].marks)
     # The tokens of tersely's own format are in every SmolLM2: there the adapter names the family.
     by_vocabulary = family not in ("tersely", "parts")
     assert fim.detect(tokens | {"def", "<s>"}) == (family if by_vocabulary else "none")
     assert fim.detect(tokens - {fim.FORMATS[family].suffix}) == "none"
+
+
+SEVERAL = {
+    "qwen": "<|file_sep|>b.py\nB\n<|file_sep|>a.py\n<|fim_prefix|>P<|fim_suffix|>S<|fim_middle|>",
+    "granite4": "<|filename|>b.py\nB\n<|fim_prefix|>P<|fim_suffix|>S<|fim_middle|>",
+    "starcoder2": "<file_sep>b.py\nB\n<fim_prefix>P<fim_suffix>S<fim_middle>",
+    "granite": "<filename>b.py\nB\n<fim_prefix>P<fim_suffix>S<fim_middle>",
+    "deepseek": "<｜fim▁begin｜>#b.py\nB\n#a.py\nP<｜fim▁hole｜>S<｜fim▁end｜>",
+    "mistral": "[SUFFIX]S[PREFIX]+++++ b.py\nB\n+++++ a.py\nP",
+    "tersely": "<file_sep>b.py\nB\n<issue_comment>S<issue_start>a.py\nP",
+    "parts": "<|parts_file|>b.py\nB\n<|parts_suffix|>S<|parts_prefix|>a.py\nP",
+}
+
+
+@pytest.mark.parametrize("family", LAYOUTS)
+def test_files_beside_the_one_with_the_hole(family: str) -> None:
+    """Of the family's own tokens alone: a vocabulary that the family is found by can spell every prompt of it."""
+    row = fim.FORMATS[family]
+    parts = fim.render(family, prefix="P", suffix="S", path="a.py", snippets=(fim.Snippet("b.py", "B"),))
+    found = "".join(part.text for part in parts)
+    assert row.takes_files == (family in SEVERAL)
+    assert found == SEVERAL.get(family, LAYOUTS[family])
+    assert {part.text for part in parts if part.special} <= set(row.marks)
+
+
+@pytest.mark.parametrize("family", SEVERAL)
+def test_one_file_alone_needs_no_header(family: str) -> None:
+    parts = fim.render(family, prefix="P", suffix="S", path="a.py")
+    expected = LAYOUTS[family].replace("P", "a.py\nP") if family in ("tersely", "parts") else LAYOUTS[family]
+    assert "".join(part.text for part in parts) == expected
+
+
+VOCABULARIES = {
+    "qwen": {"<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|file_sep|>", "<|repo_name|>"},
+    "granite4": {"<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|filename|>", "<|reponame|>"},
+    "codegemma": {"<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|file_separator|>"},
+    "starcoder2": {"<fim_prefix>", "<fim_suffix>", "<fim_middle>", "<file_sep>", "<repo_name>"},
+    "granite": {"<fim_prefix>", "<fim_suffix>", "<fim_middle>", "<filename>", "<reponame>"},
+    "starcoder": {"<fim_prefix>", "<fim_suffix>", "<fim_middle>"},
+}
+
+
+@pytest.mark.parametrize("family", VOCABULARIES)
+def test_families_that_share_tokens_are_told_apart_by_what_separates_files(family: str) -> None:
+    assert fim.detect(VOCABULARIES[family]) == family
 
 
 def test_head_goes_first_and_empty_texts_vanish() -> None:

@@ -25,14 +25,20 @@ CODE = {
 }
 PUBLISHED = {
     "qwen": "<|fim_prefix|>{prefix}<|fim_suffix|>{suffix}<|fim_middle|>",
-    "starcoder": "<fim_prefix>{prefix}<fim_suffix>{suffix}<fim_middle>",
+    "granite4": "<|fim_prefix|>{prefix}<|fim_suffix|>{suffix}<|fim_middle|>",
+    "starcoder2": "<fim_prefix>{prefix}<fim_suffix>{suffix}<fim_middle>",
+    "granite": "<fim_prefix>{prefix}<fim_suffix>{suffix}<fim_middle>",
     "deepseek": "<｜fim▁begin｜>{prefix}<｜fim▁hole｜>{suffix}<｜fim▁end｜>",
     "seed": "<[fim-suffix]>{suffix}<[fim-prefix]>{prefix}<[fim-middle]>",
 }
 """As the model cards print them."""
 REPOSITORY = {
-    "qwen": "<|file_sep|>util.py\ndef g(): ...\n\n<|fim_prefix|>{prefix}<|fim_suffix|>{suffix}<|fim_middle|>",
-    "starcoder": "<file_sep>util.py\ndef g(): ...\n\n<fim_prefix>{prefix}<fim_suffix>{suffix}<fim_middle>",
+    "qwen": "<|file_sep|>util.py\ndef g(): ...\n\n<|file_sep|>a.py\n"
+    "<|fim_prefix|>{prefix}<|fim_suffix|>{suffix}<|fim_middle|>",
+    "granite4": "<|filename|>util.py\ndef g(): ...\n\n<|fim_prefix|>{prefix}<|fim_suffix|>{suffix}<|fim_middle|>",
+    "starcoder2": "<file_sep>util.py\ndef g(): ...\n\n<fim_prefix>{prefix}<fim_suffix>{suffix}<fim_middle>",
+    "granite": "<filename>util.py\ndef g(): ...\n\n<fim_prefix>{prefix}<fim_suffix>{suffix}<fim_middle>",
+    "deepseek": "<｜fim▁begin｜>#util.py\ndef g(): ...\n\n#a.py\n{prefix}<｜fim▁hole｜>{suffix}<｜fim▁end｜>",
 }
 SNIPPETS = (fim.Snippet("util.py", "def g(): ...\n"),)
 
@@ -59,7 +65,8 @@ def test_token_ids_are_those_of_the_published_prompt(family: str, code: str, tmp
     for snippets, published in (((), PUBLISHED.get(family)), (SNIPPETS, REPOSITORY.get(family))):
         if published is not None:
             expected = theirs(published.format(prefix=prefix, suffix=suffix))["input_ids"]
-            assert ours.encode_prompt(fim.render(found, prefix=prefix, suffix=suffix, snippets=snippets)) == expected
+            prompt = fim.render(found, prefix=prefix, suffix=suffix, path="a.py", snippets=snippets)
+            assert ours.encode_prompt(prompt) == expected
 
 
 def _codellama(folder: Path) -> Bpe:

@@ -233,6 +233,15 @@ async def test_foreign_server() -> None:
     ]
 
 
+@pytest.mark.parametrize(("separator", "family"), [("<file_sep>", "starcoder2"), ("<filename>", "granite")])
+async def test_what_separates_files_tells_families_apart(separator: str, family: str) -> None:
+    server = ForeignServer(vocabulary=("<fim_prefix>", "<fim_suffix>", "<fim_middle>", separator))
+    async with serve(server.app) as url:
+        remote = HttpEngine(url)
+        assert (await remote.info()).fim_family == family
+        await remote.aclose()
+
+
 async def test_foreign_server_that_tells_less() -> None:
     server = ForeignServer(usage=False, style="llama.cpp")
     async with serve(server.app) as url:
