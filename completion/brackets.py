@@ -7,13 +7,13 @@ CLOSERS = {closer: opener for opener, closer in OPENERS.items()}
 _QUOTES = "\"'`"
 
 
-def unclosed(text: str, line_comment: str | None = None) -> list[str]:
-    """Openers of `text` that it does not close, outermost first. Quotes end with their line; `\\` escapes."""
-    stack: list[str] = []
-    for char in _code_characters(text, line_comment):
+def unclosed(text: str, line_comment: str | None = None) -> list[int]:
+    """Where `text` opens what it does not close, outermost first. Quotes end with their line; `\\` escapes."""
+    stack: list[int] = []
+    for at, char in code_brackets(text, line_comment):
         if char in OPENERS:
-            stack.append(char)
-        elif char in CLOSERS and stack and stack[-1] == CLOSERS[char]:
+            stack.append(at)
+        elif stack and text[stack[-1]] == CLOSERS[char]:
             stack.pop()
     return stack
 
@@ -22,20 +22,19 @@ def unopened(text: str, line_comment: str | None = None) -> int:
     """How many closers of `text` have no opener in it."""
     stack: list[str] = []
     count = 0
-    for char in _code_characters(text, line_comment):
+    for _, char in code_brackets(text, line_comment):
         if char in OPENERS:
             stack.append(char)
-        elif char in CLOSERS:
-            if stack and stack[-1] == CLOSERS[char]:
-                stack.pop()
-            else:
-                count += 1
+        elif stack and stack[-1] == CLOSERS[char]:
+            stack.pop()
+        else:
+            count += 1
     return count
 
 
-def _code_characters(text: str, line_comment: str | None) -> list[str]:
-    """The brackets of `text` that are code."""
-    found: list[str] = []
+def code_brackets(text: str, line_comment: str | None = None) -> list[tuple[int, str]]:
+    """The brackets of `text` that are code, and where they stand."""
+    found: list[tuple[int, str]] = []
     quote = ""
     index = 0
     while index < len(text):
@@ -54,6 +53,6 @@ def _code_characters(text: str, line_comment: str | None) -> list[str]:
             index = len(text) if newline < 0 else newline
             continue
         elif char in OPENERS or char in CLOSERS:
-            found.append(char)
+            found.append((index, char))
         index += 1
     return found

@@ -25,7 +25,8 @@ def finish(situation: Situation, draft: Draft, *, shift: float) -> Suggestion:
     """The suggestion that a draft makes; `shift` moves the log-odds of its confidence."""
     began_s = time.perf_counter()
     syntax = situation.syntax() if draft.kept.strip() else None
-    text, notes = polish(draft.kept, situation.site, situation.language, syntax)
+    ended = draft.cut.reason == "eos"
+    text, notes = polish(draft.kept, situation.site, situation.language, syntax, ended=ended)
     if text and prints_secret(text):
         text, notes = "", (*notes, "dropped: it has the shape of a secret")
     if draft.cut.reason == "loop" and unclosed(text, situation.language.line_comment):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from completion.brackets import CLOSERS, OPENERS, unclosed, unopened
 from completion.language import Language
+from completion.pairs import before_doubled, opening_quote
 from completion.stopping import Site
 from model import fim
 
@@ -36,10 +37,12 @@ _PLACEHOLDER = re.compile(
 _COPIED_LINES = 3
 
 
-def polish(text: str, site: Site, language: Language, syntax: Syntax | None = None) -> tuple[str, tuple[str, ...]]:
+def polish(
+    text: str, site: Site, language: Language, syntax: Syntax | None = None, *, ended: bool = True
+) -> tuple[str, tuple[str, ...]]:
     """The suggestion as it will be shown, and what was done to it, in words. Empty: nothing is worth showing.
 
-    `syntax`: the file around the cursor; None: it cannot be parsed.
+    `syntax`: the file around the cursor; None: it cannot be parsed. `ended`: did the model end the text by itself?
     """
     done: list[str] = []
     for step in (_trim_control, _indent_alike, _straighten, _trim_rest_of_line, _trim_punctuation, _trim_blanks):
@@ -47,6 +50,10 @@ def polish(text: str, site: Site, language: Language, syntax: Syntax | None = No
         if trimmed != text:
             done.append(note)
         text = trimmed
+    if text and (syntax is None or syntax.broken or syntax.breaks(text)):
+        doubled = before_doubled(text, site, language.line_comment)
+        if doubled is not None:
+            text, done = text[:doubled], [*done, "cut: what is closed behind the cursor"]
     if text and not text.strip():
         return "", (*done, "dropped: only blanks")
     if text and text.strip() == site.next_line.strip() and not site.line.strip():
@@ -54,19 +61,18 @@ def polish(text: str, site: Site, language: Language, syntax: Syntax | None = No
     if reason := _boilerplate(text, site, language):
         return "", (*done, f"dropped: {reason}")
     if text and syntax is not None:
-        text, notes = _keep_sound(text, language, syntax)
+        text, notes = _keep_sound(text, site, language, syntax, ended=ended)
         done += notes
     return text, tuple(done)
 
 
-def _keep_sound(text: str, language: Language, syntax: Syntax) -> tuple[str, list[str]]:
+def _keep_sound(text: str, site: Site, language: Language, syntax: Syntax, *, ended: bool) -> tuple[str, list[str]]:
     """As much of a text as leaves the file one that can be parsed; what was broken at the cursor may stay so."""
     if not syntax.breaks(text):
         return text, []
-    missing = unclosed(text, language.line_comment)
-    if missing:
-        closed = text + "".join(OPENERS[char] for char in reversed(missing))
-        if "\n" not in text and not syntax.breaks(closed):
+    if unclosed(text, language.line_comment):
+        closed = _closed(text, site, language)
+        if (ended or "\n" not in text) and not syntax.breaks(closed):
             return closed, ["closed: the brackets that it left open"]
     elif text[-1] in CLOSERS and unopened(text, language.line_comment) and not syntax.breaks(text[:-1]):
         return text[:-1].rstrip(), ["cut: a bracket that nothing opens"]
@@ -76,6 +82,19 @@ def _keep_sound(text: str, language: Language, syntax: Syntax) -> tuple[str, lis
         if shorter.strip() and not syntax.breaks(shorter):
             return shorter, ["cut: the file could no longer be parsed"]
     return "", ["dropped: the file could no longer be parsed"]
+
+
+def _closed(text: str, site: Site, language: Language) -> str:
+    """The text with what it left open closed: brackets of earlier lines on lines of their own, as far in as those."""
+    lines = (site.line + text).split("\n")
+    closers: dict[int, str] = {}
+    for at in reversed(unclosed(text, language.line_comment)):
+        line = text.count("\n", 0, at)
+        closers[line] = closers.get(line, "") + OPENERS[text[at]]
+    for line, closer in closers.items():
+        indent = lines[line][: len(lines[line]) - len(lines[line].lstrip())]
+        text += closer if line == len(lines) - 1 else f"\n{indent}{closer}"
+    return text
 
 
 def _boilerplate(text: str, site: Site, language: Language) -> str:
@@ -169,9 +188,9 @@ def _trim_punctuation(text: str, site: Site, language: Language) -> tuple[str, s
             continue
         if sum(char in CLOSERS for char in mark) <= surplus:
             return text[:-size], "cut: punctuation that stands behind the cursor"
-    for quote in "\"'`":
-        if rest.startswith(quote) and text.endswith(quote) and text.count(quote) % 2 == 1:
-            return text[:-1], "cut: a quote that is closed behind the cursor"
+    quote = opening_quote(rest)
+    if quote and text.endswith(quote) and text.count(quote) % 2 == 1:
+        return text[: -len(quote)], "cut: a quote that is closed behind the cursor"
     return text, ""
 
 

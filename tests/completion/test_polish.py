@@ -72,3 +72,69 @@ def test_a_sound_file_stays_sound(source: str, generated: str, shown: str) -> No
     result, notes = polish(generated, survey(text, offset), detect(path="a.py"), syntax)
     assert result == shown
     assert bool(notes) == (result != generated)
+
+
+@pytest.mark.parametrize(
+    ("source", "generated", "shown"),
+    [
+        # Brackets and quotes that the editor closed by itself: up to them, whatever comes behind.
+        ("onChange(‸)\n", "value);", "value"),
+        ("onChange(value‸)\n", ");", ""),
+        ("res.status(‸)\n", "201).send(todo);", "201"),
+        ("const reset = (‸)\n", "value) => {", "value"),
+        ("f(g(‸))\n", "x), y);", "x"),
+        ("f(g(‸)\n", "x));", "x)"),
+        ("f(‸)\n", "x)", "x"),
+        ("f(‸)\n", "(a + b) * c);", "(a + b) * c"),
+        ("f(‸)\n", "a) + g(b", "a) + g(b"),
+        ("let point = { ‸}\n", "x: 0, y: 0 };", "x: 0, y: 0 "),
+        ("f(‸)\n", "\n  a,\n  b,\n);", "\n  a,\n  b,\n"),
+        ("items = [‸];\n", "1, 2].map(String)", "1, 2"),
+        ("<b onClick={() => set(‸)}\n", "step)}>", "step"),
+        ('app.post("/‸")\n', 'todos", (req, res) => {', "todos"),
+        ('log("‸")\n', 'it\'s \\"so\\"");', 'it\'s \\"so\\"'),
+        ('names = ["‸"];\n', 'a", "b', 'a", "b'),
+        ('names = [‸"a"];\n', '"b", ', '"b",'),
+        ("fetch(`${‸`)\n", "BASE}/${id}`);", "BASE}/${id}"),
+    ],
+)
+def test_what_is_closed_already_is_not_closed_again(source: str, generated: str, shown: str) -> None:
+    text, offset = at_cursor(source)
+    syntax = SyntaxTrees().at(path="a.js", language_id="javascript", text=text, offset=offset)
+    result, notes = polish(generated, survey(text, offset), detect(path="a.js"), syntax)
+    assert result == shown
+    assert bool(notes) == (result != generated)
+
+
+@pytest.mark.parametrize(
+    ("source", "generated", "shown"),
+    [
+        ("class A:\n    def add(‸)\n", "self, item):", "self, item"),
+        ('def f():\n    """‸"""\n', 'Do it."""\n    return 1', "Do it."),
+        ('def f():\n    """‸"""\n', 'Do it."""', "Do it."),
+        ('def f():\n    """Do it.\n\n    ‸"""\n', 'And more."""\n    return 1', "And more."),
+        ("x = f(‸)\n", 'a, ")")', 'a, ")"'),
+    ],
+)
+def test_what_is_closed_already_in_python(source: str, generated: str, shown: str) -> None:
+    text, offset = at_cursor(source)
+    syntax = SyntaxTrees().at(path="a.py", language_id="python", text=text, offset=offset)
+    assert polish(generated, survey(text, offset), detect(path="a.py"), syntax)[0] == shown
+
+
+@pytest.mark.parametrize(
+    ("source", "generated", "shown"),
+    [
+        ("‸\n", "run(() => {\n  go();", "run(() => {\n  go();\n})"),
+        ("{\n  ‸\n}\n", "if (x) {\n    go([\n      1,", "if (x) {\n    go([\n      1,\n    ])\n  }"),
+        ("{\n  run‸\n}\n", "(() => {\n    go(1", "(() => {\n    go(1)\n  })"),
+        ("run(() => {\n  ‸\n});\n", "go();\n  stop();", "go();\n  stop();"),
+    ],
+)
+def test_what_is_left_open_is_closed(source: str, generated: str, shown: str) -> None:
+    text, offset = at_cursor(source)
+    syntax = SyntaxTrees().at(path="a.js", language_id="javascript", text=text, offset=offset)
+    language, site = detect(path="a.js"), survey(text, offset)
+    assert polish(generated, site, language, syntax)[0] == shown
+    if shown != generated:  # where the model was stopped in the middle, the rest of it is not known
+        assert polish(generated, site, language, syntax, ended=False)[0] == ""

@@ -1,0 +1,60 @@
+"""Brackets and quotes that stand closed behind the cursor, as editors put them there: where a text closes them again.
+
+A model that was not shown them closes what it opens, and goes on: `value);` where `)` is there already. What it says
+up to there is right; the rest would double the bracket. Works on one line; knows no syntax.
+"""
+
+from __future__ import annotations
+
+from completion.brackets import CLOSERS, code_brackets, unopened
+from completion.stopping import Site
+
+_QUOTES = ('"""', "'''", '"', "'", "`")
+
+
+def before_doubled(text: str, site: Site, line_comment: str | None = None) -> int | None:
+    """Where `text` begins to close what is closed behind the cursor on its line; None: it does not."""
+    rest = site.rest_of_line.lstrip()
+    if rest[:1] in CLOSERS:
+        return _before_doubled_bracket(text, site, line_comment)
+    quote = opening_quote(rest)
+    return _before_doubled_quote(text, quote, site) if quote else None
+
+
+def opening_quote(text: str) -> str:
+    """The quote that a text begins with; empty: with none."""
+    return next((quote for quote in _QUOTES if text.startswith(quote)), "")
+
+
+def _before_doubled_bracket(text: str, site: Site, line_comment: str | None) -> int | None:
+    def surplus(said: str) -> int:
+        return unopened(site.line + said + site.rest_of_line, line_comment)
+
+    before = surplus("")
+    if surplus(text) <= before:
+        return None
+    own = [at for at, char in code_brackets(text, line_comment) if char in CLOSERS]
+    return next((at for at in own if surplus(text[: at + 1]) > before), None)
+
+
+def _before_doubled_quote(text: str, quote: str, site: Site) -> int | None:
+    """Quotes that come in pairs end the string and begin another: `["‸"]` may well become `["a", "b"]`."""
+    found = _places(text, quote)
+    # A string of several lines need not have begun on this one.
+    inside = len(_places(site.rest_of_line if len(quote) > 1 else site.line, quote)) % 2 == 1
+    return found[0] if inside and len(found) % 2 == 1 else None
+
+
+def _places(text: str, quote: str) -> list[int]:
+    """Where a quote stands in a text; `\\` escapes."""
+    found: list[int] = []
+    index = 0
+    while index < len(text):
+        if text[index] == "\\":
+            index += 2
+        elif text.startswith(quote, index):
+            found.append(index)
+            index += len(quote)
+        else:
+            index += 1
+    return found
