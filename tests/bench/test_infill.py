@@ -23,7 +23,7 @@ from model.tokenizer import Tokenizer, read_tokenizer
 from model.train.adapter import Adapter, AdapterInfo
 from tests.model.tiny import write_tiny
 
-FAMILY = "starcoder"
+FAMILY = "starcoder2"
 
 
 @pytest.fixture(scope="module")

@@ -76,7 +76,7 @@ async def test_it_is_an_engine(engine: LocalEngine) -> None:
     assert (info.name, info.architecture, info.fim_family, info.context_tokens) == (
         "tiny",
         "llama",
-        "starcoder",
+        "starcoder2",
         CONTEXT,
     )
     assert info.parameters > 0
