@@ -144,6 +144,8 @@ class Suggestion:
     timings: CompletionTimings
     explanation: Explanation = field(default_factory=Explanation)
     suggestion_id: str = ""
+    later: tuple[tuple[int, float], ...] = ()
+    """Pairs of how many characters were typed along the text, and how likely what is left of it then is, in order."""
 
 
 class Completer(Protocol):

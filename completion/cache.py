@@ -2,7 +2,8 @@
 
 The key is a hash of what the model was shown of the file: the text before and behind the cursor, as far as a prompt's
 window reaches. So an edit far away does not cost a suggestion, and a suggestion moves with its lines. Where nothing
-was worth saying, that is remembered too.
+was worth saying, that is remembered too. What was too unsure to be shown may be shown later: each typed character that
+it foretold speaks for the rest.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ class SuggestionCache:
                 if typed not in hashes:
                     hashes[typed] = _before(text, offset - typed)
                 if hashes[typed] == entry.before:
-                    return replace(entry.suggestion, text=said[typed:], start=offset, end=offset)
+                    sure = _confidence(entry.suggestion, typed)
+                    return replace(entry.suggestion, text=said[typed:], start=offset, end=offset, confidence=sure)
         return None
 
     def forget(self, path: str) -> None:
@@ -71,6 +73,11 @@ class SuggestionCache:
     def clear(self) -> None:
         """Drop all, since they would be others now."""
         self._entries.clear()
+
+
+def _confidence(suggestion: Suggestion, typed: int) -> float:
+    """How sure a suggestion is once some of it was typed: never less than before, lest it vanish while it holds."""
+    return max(suggestion.confidence, *(sure for length, sure in suggestion.later if length <= typed), 0.0)
 
 
 def _before(text: str, offset: int) -> bytes:

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
+from os.path import commonprefix
 
 from completion import confidence
 from completion.api import CompletionTimings, ContextUse, Explanation, Suggestion
@@ -70,7 +71,23 @@ def finish(situation: Situation, draft: Draft, *, shift: float) -> Suggestion:
             signals=signals if draft.tokens else {},
         ),
         suggestion_id=uuid.uuid4().hex,
+        later=_later(text, draft, found, shift=shift, document=situation.text) if request.selected is None else (),
     )
+
+
+def _later(
+    text: str, draft: Draft, found: confidence.Circumstances, *, shift: float, document: str
+) -> tuple[tuple[int, float], ...]:
+    """How sure the rest of a text is behind each of its tokens, with the document's line ends counted."""
+    logprobs = draft.logprobs(len(text))
+    same = len(commonprefix([text, draft.raw]))
+    sure = {}
+    for count, token in enumerate(draft.tokens[: len(logprobs)], 1):
+        if token.end <= same and text[token.end :].strip():
+            signals = confidence.signals(text[token.end :], logprobs[count:], found)
+            typed = len(_line_ends_like(text[: token.end], document))
+            sure[typed] = round(confidence.shipped().probability(signals, shift=shift), 4)
+    return tuple(sure.items())
 
 
 def nothing(situation: Situation, reason: str) -> Suggestion:

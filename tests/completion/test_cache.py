@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from completion.api import CompletionRequest, CompletionTimings, Suggestion
 from completion.cache import SuggestionCache
 from completion.generation import NO_USAGE
@@ -73,3 +75,11 @@ def test_forgetting() -> None:
     cache = remembering("x‸\n", " = 1")
     cache.clear()
     assert held(cache, "x‸\n") is None
+
+
+def test_what_was_foretold_right_is_surer() -> None:
+    cache = SuggestionCache()
+    request = request_at("x = ‸\n")
+    cache.remember(request, replace(suggestion_at(request, "first.second"), later=((5, 0.4), (6, 0.9), (9, 0.3))))
+    found = [cache.advance(request_at(f"x = {'first.second'[:typed]}‸\n")) for typed in (0, 4, 5, 6, 8, 9)]
+    assert [one.confidence for one in found if one] == [0.5, 0.5, 0.5, 0.9, 0.9, 0.9]

@@ -218,6 +218,28 @@ async def test_confidence_counts_the_tokens_of_what_is_kept_however_they_come(si
     assert suggestion.explanation.signals["probability"] == pytest.approx(exp(-sum(range(1, 7)) / 10))
 
 
+class _UnsureOfTheFirstToken(FakeEngine):
+    async def generate(self, request: GenerateRequest) -> AsyncIterator[Chunk]:
+        first = True
+        async for chunk in super().generate(request):
+            tokens = tuple(replace(token, logprob=-6.0 if first else -0.001) for token in chunk.logprobs)
+            first = first and not tokens
+            yield replace(chunk, logprobs=tokens)
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+async def test_what_was_too_unsure_is_shown_once_its_doubtful_part_is_typed(line_end: str) -> None:
+    engine = _UnsureOfTheFirstToken("compute(\n    total,\n)\nx = 2\n")
+    completer = EngineCompleter(engine)
+    shown = []
+    for typed in ("", "comp", "compute", "compute(" + line_end, "com"):
+        texts = await completer.complete(request_at(f"{line_end}{typed}‸{line_end}"))
+        shown.append([one.text.replace(line_end, "|") for one in texts])
+    assert shown == [[], [], ["(|    total,|)"], ["    total,|)"], []]
+    assert len(engine.requests) == 1
+    await completer.aclose()
+
+
 async def test_the_last_attempt_is_remembered_even_when_it_was_not_shown() -> None:
     completer = EngineCompleter(FakeEngine("guess", logprob=-9.0))
     assert completer.last_attempt("a.py") is None
