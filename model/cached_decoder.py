@@ -1,4 +1,5 @@
-"""Serving by the reference modules with a key-value cache: every architecture, slower than packed weights. On CPU.
+"""Serving by the reference modules with a key-value cache: every architecture, slower than packed weights; on a GPU
+those that pages do not hold.
 
 Legend: M new tokens, S tokens in all, D hidden, V vocabulary, G key/value heads, C capacity, E head dimensions.
 """
@@ -74,10 +75,15 @@ class CachedDecoder:
                 hint="Use another model.",
             )
         ((kv_heads, head_dim),) = shapes
+        weight = decoder.embedding.weight
+        self._device = weight.device
         self.kv_shape = KvShape(
             layers=len(attended),
             kv_heads=kv_heads,
             head_dim=head_dim,
+            # CPUs multiply single rows in float32, where those of bfloat16 take longer.
+            dtype=torch.float32 if weight.device.type == "cpu" else weight.dtype,
+            device=weight.device,
             states=tuple(
                 StateShape((layer.mixer.kernel - 1, layer.mixer.channels), layer.mixer.state_shape)
                 for layer in layers
@@ -93,7 +99,7 @@ class CachedDecoder:
         cache.reserve(start + len(tokens))
         past = self._past(cache, start, _marks(len(tokens)))
         positions = torch.arange(start, start + len(tokens))[None]
-        hidden: Tensor = self._decoder(torch.tensor([tokens]), positions=positions, past=past)[0]
+        hidden: Tensor = self._decoder(torch.tensor([tokens], device=self._device), positions=positions, past=past)[0]
         cache.tokens += tokens
         recurrent = [memory.kept for memory in past if isinstance(memory, _Recurrent)]
         for mark in _marks(len(tokens)) if recurrent else ():
@@ -122,14 +128,15 @@ def _marks(count: int) -> tuple[int, ...]:
 
 
 class ModuleHead:
-    """Logits float32 [M, V] of hidden states [M, D], all of them exact, as the reference has them."""
+    """Logits float32 [M, V] of hidden states [M, D], all of them exact, as the reference has them; on the host, where
+    tokens are chosen."""
 
     def __init__(self, decoder: Decoder) -> None:
         self._decoder = decoder
 
     @torch.inference_mode()
     def __call__(self, hidden: Tensor, *, candidates: int = CANDIDATES, allowed: Tensor | None = None) -> Tensor:
-        return self._decoder.head(hidden.to(self._decoder.embedding.weight.dtype)).float()
+        return self._decoder.head(hidden.to(self._decoder.embedding.weight.dtype)).float().cpu()
 
 
 @dataclass(frozen=True, slots=True)

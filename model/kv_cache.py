@@ -5,7 +5,7 @@ Legend: L layers, G key/value heads, C capacity in tokens, B tokens a block of k
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -18,7 +18,8 @@ _LEAST_CAPACITY_TOKENS = 256
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KvShape:
     """What a token's keys and values take: `layers` × 2 × `kv_heads` × `head_dim` numbers of `dtype`; and `states`, one
-    for each recurrent layer, whatever the number of tokens. Of so many tokens as a block has, keys lie transposed."""
+    for each recurrent layer, whatever the number of tokens. Of so many tokens as a block has, keys lie transposed.
+    Keys and values lie on `device`; states lie where they were computed."""
 
     layers: int
     kv_heads: int
@@ -26,6 +27,7 @@ class KvShape:
     dtype: torch.dtype = torch.float32
     block_tokens: int = 1
     states: tuple[StateShape, ...] = ()
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @property
     def bytes_per_token(self) -> int:
@@ -131,7 +133,9 @@ class KvCache:
     def _empty(self, capacity: int) -> tuple[Tensor, Tensor]:
         shape = self.shape
         blocks = -(-capacity // shape.block_tokens)
+        keys = (shape.layers, shape.kv_heads, blocks, shape.head_dim, shape.block_tokens)
+        values = (shape.layers, shape.kv_heads, blocks * shape.block_tokens, shape.head_dim)
         return (
-            torch.zeros(shape.layers, shape.kv_heads, blocks, shape.head_dim, shape.block_tokens, dtype=shape.dtype),
-            torch.zeros(shape.layers, shape.kv_heads, blocks * shape.block_tokens, shape.head_dim, dtype=shape.dtype),
+            torch.zeros(keys, dtype=shape.dtype, device=shape.device),
+            torch.zeros(values, dtype=shape.dtype, device=shape.device),
         )

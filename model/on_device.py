@@ -19,6 +19,7 @@ from model.experts.offload import CudaMover, PlainMover, offload
 from model.experts.projection import QuantizedProjection
 from model.experts.quantized import EIGHT_BITS, QuantizedStack, quantize_stack
 from model.experts.weights import Stack
+from model.packer import is_packed
 from model.parallel.followers import Followers
 from model.parallel.shard import Part
 
@@ -27,14 +28,14 @@ _HOST = torch.device("cpu")
 _WEIGHTS_SHARE = 0.85
 """Of a GPU's free memory, where experts take turns in it; the rest is for keys, values and products."""
 FORMATS = ("auto", "none", "int8", "fp8", "fp8-block")
-_KEPT = ("kv_up_proj.weight",)
-"""Cut in two and moved into queries and answers (latent attention)."""
+_PRECISE = ("step_bias", "rate_log", "skip")
+"""What steers a recurrent state's fading: small, and decides much."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedOnDevice:
-    """A model whose weights lie on `reference`'s device, for `model.paged` to run; or a part of one, of which
-    `followers` compute the others."""
+    """A model whose weights lie on `reference`'s device, for `model.paged` to run, or for the modules themselves where
+    they remember states; or a part of one, of which `followers` compute the others."""
 
     reference: Decoder
     config: ModelConfig
@@ -108,8 +109,9 @@ def fill_on_device(
 ) -> Decoder:
     """A decoder in evaluation mode on `device`. `weights` must be all of them; who reads them checks that.
 
-    Norms are kept in `dtype`, which GPU kernels want, and routers in float32. With `slots`, experts stay in host
-    memory, and so many of each layer lie on the device (`model.experts.offload`). `progress` gets the fraction done.
+    Norms are kept in `dtype`, which GPU kernels want; routers, and what steers recurrent states, in float32. With
+    `slots`, experts stay in host memory, and so many of each layer lie on the device (`model.experts.offload`).
+    `progress` gets the fraction done.
     """
     with torch.device("meta"):
         decoder = Decoder(config)
@@ -122,7 +124,7 @@ def fill_on_device(
             _pack(decoder, name, weight.to(place, dtype), quantize, pinned=pinned)
         else:
             owner, _, attribute = name.rpartition(".")
-            kept = torch.float32 if ".router." in name else dtype
+            kept = torch.float32 if ".router." in name or name.endswith(_PRECISE) else dtype
             own = weight.to(place, kept, copy=True)
             own = own.pin_memory() if pinned else own
             decoder.get_submodule(owner).register_parameter(attribute, nn.Parameter(own, requires_grad=False))
@@ -142,9 +144,7 @@ def _is_routed(name: str) -> bool:
 
 
 def _packs(name: str, weight: Tensor, quantize: str) -> bool:
-    if quantize == "none" or not name.startswith("layers.") or name.endswith(_KEPT):
-        return False
-    if not name.endswith(("_proj.weight", "_proj")) or ".router." in name:
+    if quantize == "none" or not is_packed(name):
         return False
     return quantize != "fp8-block" or weight.shape[-1] % _BLOCK == 0
 

@@ -19,12 +19,11 @@ from model.checkpoint.gguf import GgufFile
 from model.checkpoint.gguf_model import GgufCheckpoint
 from model.config import ModelConfig
 from model.device import free_bytes
-from model.errors import ModelTooLargeError, UsageError
+from model.errors import ModelTooLargeError
 from model.load import WeightTransform, load_served, pack
 from model.merge import MixtureMerge
 from model.on_device import LoadedOnDevice, check_format, fill_on_device, plan_slots, weigh
 from model.packer import Packer, Quantize
-from model.paged.decoder import is_paged
 from model.parallel.shard import Part, check_shardable
 from model.tokenizer import Tokenizer
 from model.tokenizer_folder import read_folder_tokenizer
@@ -93,7 +92,7 @@ def open_on_device(
     room_bytes: int,
     part: Part | None = None,
 ) -> tuple[LoadedOnDevice, Tokenizer]:
-    """Every layout, every architecture that pages serve. With `part`, a part that adds up with the others'."""
+    """Every layout, every architecture. With `part`, a part that adds up with the others'."""
     chosen = check_format(quantize)
     with _opened(path) as (checkpoint, read_tokenizer):
         checkpoint.check()
@@ -101,11 +100,6 @@ def open_on_device(
         if isinstance(transform, MixtureMerge):
             checkpoint, transform = transform.over(checkpoint), None
         config = checkpoint.config
-        if not is_paged(config):
-            raise UsageError(
-                f"{path.name} has recurrent layers ({config.architecture}), which tersely computes on the CPU alone.",
-                hint="Use --device cpu.",
-            )
         if part is not None:
             check_shardable(config, part.processes)
         needs = weigh(config, chosen, dtype, part=part)
