@@ -6,7 +6,6 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
-from os.path import commonprefix
 
 from completion import confidence
 from completion.api import CompletionTimings, ContextUse, Explanation, Suggestion
@@ -80,7 +79,7 @@ def _later(
 ) -> tuple[tuple[int, float], ...]:
     """How sure the rest of a text is behind each of its tokens, with the document's line ends counted."""
     logprobs = draft.logprobs(len(text))
-    same = len(commonprefix([text, draft.raw]))
+    same = next((at for at, (one, other) in enumerate(zip(text, draft.raw, strict=False)) if one != other), len(text))
     sure = {}
     for count, token in enumerate(draft.tokens[: len(logprobs)], 1):
         if token.end <= same and text[token.end :].strip():

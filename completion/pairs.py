@@ -6,8 +6,12 @@ up to there is right; the rest would double the bracket. Works on one line; know
 
 from __future__ import annotations
 
-from completion.brackets import CLOSERS, code_brackets, unopened
-from completion.stopping import Site
+from typing import TYPE_CHECKING
+
+from completion.brackets import CLOSERS, OPENERS, code_brackets, unopened
+
+if TYPE_CHECKING:
+    from completion.stopping import Site
 
 _QUOTES = ('"""', "'''", '"', "'", "`")
 
@@ -33,8 +37,23 @@ def _before_doubled_bracket(text: str, site: Site, line_comment: str | None) -> 
     before = surplus("")
     if surplus(text) <= before:
         return None
-    own = [at for at, char in code_brackets(text, line_comment) if char in CLOSERS]
-    return next((at for at in own if surplus(text[: at + 1]) > before), None)
+    return next((at for at in _leaving(text, site.line, line_comment) if surplus(text[: at + 1]) > before), None)
+
+
+def _leaving(text: str, line: str, line_comment: str | None) -> list[int]:
+    """Where a text closes what was opened before it."""
+    found: list[int] = []
+    stack: list[int] = []
+    whole = line + text
+    for at, char in code_brackets(whole, line_comment):
+        if char in OPENERS:
+            stack.append(at)
+            continue
+        if not stack or stack[-1] < len(line):
+            found.append(at - len(line))
+        if stack and whole[stack[-1]] == CLOSERS[char]:
+            stack.pop()
+    return [at for at in found if at >= 0]
 
 
 def _before_doubled_quote(text: str, quote: str, site: Site) -> int | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from completion.api import Level
 from completion.brackets import CLOSERS, unclosed, unopened
 from completion.language import Language
+from completion.pairs import before_doubled
 
 if TYPE_CHECKING:
     from completion.syntax import Syntax
@@ -193,6 +194,8 @@ class StoppingGuard:
 
     def _judge_line(self, lines: list[str], index: int) -> Cut | None:
         """A line ends where it ends, unless it opened what is still open: brackets, a long string, a body."""
+        if self._closes_again(lines, index):
+            return Cut(_length(lines, index + 1), "suffix")
         if self._max_lines == 1 or not self._is_open(lines, index):
             return Cut(_length(lines, index + 1), "line")
         if index + 1 >= self._max_lines:
@@ -225,6 +228,14 @@ class StoppingGuard:
 
     def _in_long_string(self, text: str) -> bool:
         return any(text.count(quote) % 2 for quote in _LONG_QUOTES.get(self._language.id, ()))
+
+    def _closes_again(self, lines: list[str], index: int) -> bool:
+        """Does the text close what is closed behind the cursor, and go on to another line? The rest is not wanted."""
+        text = "\n".join(lines[: index + 1])
+        if before_doubled(text, self._site, self._language.line_comment) is None:
+            return False
+        syntax = self._syntax()
+        return syntax is None or syntax.broken or syntax.breaks(text)
 
     def _is_clause(self, lines: list[str], index: int) -> bool:
         """A `try` is not whole without what follows its block; the line may still be being written."""

@@ -57,6 +57,24 @@ def test_a_line_goes_on_while_its_brackets_are_open() -> None:
     assert check("f‸\n", "(\n    1,\n)\ng()", "(\n    1,\n)") == "line"
 
 
+@pytest.mark.parametrize("syntax", [False, True])
+@pytest.mark.parametrize(
+    ("source", "generated", "kept", "reason"),
+    [
+        # What is closed behind the cursor is closed again (which polishing cuts): then no other line is waited for.
+        ("on(‸)\n", "(event) => {\n  go();\n});\n", "(event) => {\n  go();\n});", "suffix"),
+        ("on((‸))\n", "event) => {\n  go();\n});\n", "event) => {", "suffix"),
+        ('get("/‸")\n', 'items", () => {\n  go();\n});\n', 'items", () => {', "suffix"),
+        ("on(‸)\n", "(a) + [\n    b], c\nd", "(a) + [\n    b], c", "line"),
+        ("go(() => {‸})\n", " if (x) {\n    y();\n  }\nz", " if (x) {\n    y();\n  }", "line"),
+    ],
+)
+def test_a_line_that_closes_what_is_closed_already(
+    source: str, generated: str, kept: str, reason: str, syntax: bool
+) -> None:
+    assert check(source, generated, kept, path="a.js", syntax=syntax) == reason
+
+
 def test_open_brackets_do_not_run_away() -> None:
     assert check("f‸\n", "(\n" + "    1,\n" * 40, "(") == "lines"
 
