@@ -25,6 +25,7 @@ from completion.api import (
     Suggestion,
     Trigger,
 )
+from completion.brackets import CLOSERS
 from completion.burst import Bursts
 from completion.cache import SuggestionCache
 from completion.finish import finish, nothing
@@ -318,9 +319,18 @@ def _silent(situation: Situation) -> str:
     """Why nothing should be asked at all; empty: ask."""
     if situation.request.trigger is Trigger.INVOKED:
         return ""
-    following = situation.site.rest_of_line[:1]
+    site = situation.site
+    following = site.rest_of_line[:1]
     if following.isalnum() or following == "_":
         return "the cursor stands inside a word"
+    if site.line.strip():
+        return ""
+    if site.rest_of_line.strip()[:1] not in ("", *CLOSERS):
+        return "the cursor stands before the text of its line"
+    syntax = situation.syntax() if site.line else None
+    closes = situation.language.blocks == "indent" or site.next_line.strip()[:1] in CLOSERS
+    if closes and syntax is not None and syntax.follows_jump():
+        return "no statement here could be reached"
     return ""
 
 

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 MAX_BYTES = 120_000
 """Longer files are not parsed: that would take longer than a key may."""
 _KEPT_DOCUMENTS = 16
+_JUMPS = frozenset(
+    f"{word}_{kind}"
+    for word in ("return", "raise", "throw", "break", "continue")
+    for kind in ("statement", "expression")
+)
 _MOST_ERRORS = 64
 """Counting ends here: a file with so many is broken anyway."""
 
@@ -75,6 +80,19 @@ class Syntax:
                 return "code"
             node = node.parent
         return "code"
+
+    def follows_jump(self) -> bool:
+        """Does a blank line with the cursor come behind a `return`, `raise`, … that stands as far in as the cursor?"""
+        indent = self._source[self._line_start() : self._at]
+        end = len(self._source[: self._at].rstrip())
+        node = self._tree.root_node.descendant_for_byte_range(max(0, end - 1), end)
+        while node is not None and node.end_byte == end:
+            statement = node.named_children[0] if node.type == "expression_statement" and node.named_children else node
+            start = statement.start_byte
+            if statement.type in _JUMPS and self._source[self._source.rfind(b"\n", 0, start) + 1 : start] == indent:
+                return True
+            node = node.parent
+        return False
 
     def _line_start(self) -> int:
         return self._source.rfind(b"\n", 0, self._at) + 1

@@ -77,6 +77,30 @@ async def test_fires_inside_a_word() -> None:
     assert await shown("to‸tal = 1\n", "xyz") == ""
 
 
+@pytest.mark.parametrize(
+    ("source", "generated"),
+    [
+        ("if x:\n    go()\n‸    stop()\n", "else:\n    pass"),
+        ("if x:\n    ‸# Stop.\n    stop()\n", "go()"),
+    ],
+)
+async def test_runs_into_the_text_of_the_line(source: str, generated: str) -> None:
+    assert await shown(source, generated) == ""
+
+
+@pytest.mark.parametrize(
+    ("source", "path", "expected"),
+    [
+        ("def f():\n    return total\n    ‸\n", "a.py", ""),
+        ("def f():\n    if ready:\n        return total\n    ‸\n", "a.py", "return total"),
+        ("function f() {\n  return total;\n  ‸\n}\n", "a.js", ""),
+        ("function f() {\n  return total;\n  ‸\n", "a.js", "return total"),  # what ends the block may be said
+    ],
+)
+async def test_says_what_is_never_reached(source: str, path: str, expected: str) -> None:
+    assert await shown(source, "return total", path=path) == expected
+
+
 async def test_fires_on_every_key_and_loads_the_gpu() -> None:
     engine = FakeEngine("return total\n", logprob=-0.001)
     completer = EngineCompleter(engine)

@@ -55,6 +55,27 @@ def test_heads_without_a_body(source: str, text: str, lacks: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("source", "language_id", "follows"),
+    [
+        ("def f():\n    return 1\n    ‸\n", "python", True),
+        ("def f():\n    return (\n        1\n    )\n\n    ‸\n", "python", True),
+        ("def f():\n    if x:\n        return 1\n    ‸\n", "python", False),
+        ("def f():\n    if x: return 1\n    ‸\n", "python", False),
+        ("def f():\n    returned()\n    ‸\n", "python", False),
+        ('def f():\n    """Text that ends in\n    return 1\n    ‸"""\n', "python", False),
+        ("while x:\n\tbreak\n\t‸\n", "python", True),
+        ("def f():\r\n    raise E\r\n    ‸\r\n", "python", True),
+        ("function f() {\n  return 1;\n  ‸\n}\n", "javascript", True),
+        ("function f() {\n  if (x) return 1;\n  ‸\n}\n", "javascript", False),
+        ("fn f() {\n    return 1;\n    ‸\n}\n", "rust", True),
+        ("‸\n", "python", False),
+    ],
+)
+def test_places_behind_a_jump(source: str, language_id: str, follows: bool) -> None:
+    assert syntax_of(source, language_id).follows_jump() is follows
+
+
+@pytest.mark.parametrize(
     ("source", "kind"),
     [
         ("x = f('a‸b')\n", "string"),
