@@ -26,6 +26,11 @@ def compute_experts(weights: ExpertWeights, x: Tensor, shares: Tensor, chosen: T
     learns = torch.is_grad_enabled() and (x.requires_grad or weights.gate.weight.requires_grad)
     if x.device.type != "cuda" or learns or not _has_triton():
         return experts_in_turn(weights, x, shares, chosen)
+    return compute_on_gpu(weights, x, shares, chosen)
+
+
+def compute_on_gpu(weights: ExpertWeights, x: Tensor, shares: Tensor, chosen: Tensor) -> Tensor:
+    """As `compute_experts`, by kernels that read the choice on the device."""
     x, shares, chosen = x.contiguous(), shares.contiguous(), chosen.contiguous()
     if len(x) <= FEW_TOKENS:
         return few_experts(weights, x, shares, chosen)

@@ -1,7 +1,8 @@
 """Which attention computes on a device: on a CPU the gathered one, on a GPU what was fastest when it was tried.
 
 For prompts that is xformers, where it knows the kind. For single tokens each candidate is timed on the shape itself
-when that comes up first; one that fails (a kernel that this Triton does not compile, say) is left out, and logged.
+when that comes up first. One that fails (a kernel that this Triton does not compile, an operator that this GPU has not
+got) is left out, and logged.
 
 Legend: N rows, H query heads, E key and V value dimensions.
 """
@@ -64,10 +65,11 @@ class ChosenAttention:
     def __init__(self, candidates: list[PagedAttention], *, measure: Measure) -> None:
         self._candidates = candidates
         self._measure = measure
+        self._failed: set[tuple[object, ...]] = set()
         self.chosen: dict[tuple[object, ...], str] = {}
 
     def ragged(self, spans: Spans) -> Attend:
-        return _FirstThatKnows([(known, known.ragged(spans)) for known in self._candidates])
+        return _FirstThatKnows([(known, known.ragged(spans)) for known in self._candidates], self._failed)
 
     def steady(self, steps: Steps) -> Attend:
         attends = [(known, known.steady(steps)) for known in self._candidates]
@@ -85,14 +87,26 @@ def knows(attention: PagedAttention, held: Held, look: Look, *, steady: bool) ->
 @dataclass(frozen=True, slots=True)
 class _FirstThatKnows:
     attends: list[tuple[PagedAttention, Attend]]
+    failed: set[tuple[object, ...]]
+    """Those that failed, and at what: they are not asked again."""
 
     def begin(self) -> None:
         for _, attend in self.attends:
             attend.begin()
 
     def __call__(self, query: Tensor, held: Held, look: Look) -> Tensor:
-        attend = next(attend for known, attend in self.attends if knows(known, held, look, steady=False))
-        return attend(query, held, look)
+        for known, attend in self.attends[:-1]:
+            kind = (known.name, query.shape[1:], held.keys.shape[1:], query.dtype, look.window)
+            if kind in self.failed or not knows(known, held, look, steady=False):
+                continue
+            try:
+                return attend(query, held, look)
+            except Exception as error:
+                if isinstance(error, torch.OutOfMemoryError):  # says nothing about the operator
+                    raise
+                logger.warning("prompts are not read by %s: %s", known.name, error)
+                self.failed.add(kind)
+        return self.attends[-1][1](query, held, look)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from model.errors import UsageError
 from model.experts.projection import QuantizedProjection
 from model.experts.quantized import QuantizedStack
 from model.on_device import check_format, fill_on_device, plan_slots, weigh
-from tests.model.tiny_hf import CASES, VOCABULARY, write_hf
+from tests.model.tiny_hf import CASES, VOCABULARY, Case, write_hf
 
 CPU = torch.device("cpu")
 
@@ -93,6 +93,25 @@ def test_packed_weights_stay_close(case: str, quantize: str, tmp_path: Path) -> 
     kinds = {type(module) for module in found.modules()}
     assert (QuantizedProjection in kinds) == (quantize != "none")
     assert (QuantizedStack in kinds) == (quantize != "none" and case != "llama-2")
+
+
+def test_blocks_of_128_inputs_share_a_scale(tmp_path: Path) -> None:
+    """Where rows fall into such blocks; those of other lengths stay as they are."""
+    case = CASES["mixtral"]
+    wide = Case(case.config, case.settings | {"hidden_size": 256, "head_dim": 16})
+    checkpoint = HuggingFaceCheckpoint(write_hf(tmp_path / "m", wide))
+    plain = fill_decoder(checkpoint.config, checkpoint.weights())
+    found = fill_on_device(
+        checkpoint.config, checkpoint.weights(), device=CPU, dtype=torch.float32, quantize="fp8-block"
+    )
+    mixture = found.layers[0].mlp
+    assert isinstance(mixture.gate_proj, QuantizedStack)
+    assert mixture.gate_proj.scale.shape == (8, 64, 2)
+    assert not isinstance(mixture.down_proj, QuantizedStack)  # 64 inputs
+    ids = torch.randint(0, VOCABULARY, (1, 20), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        wanted, logits = plain.head(plain(ids)), found.head(found(ids))
+    assert 0 < (logits - wanted).abs().amax(-1).median() < 0.25 * wanted.abs().max()
 
 
 def test_what_a_format_takes(tmp_path: Path) -> None:

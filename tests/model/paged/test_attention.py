@@ -1,13 +1,14 @@
 """Attention over pages: every backend against masks of xformers, materialized, and a plain softmax.
 
-xformers' packed operators run on a GPU alone: here their masks and layouts are held true. Its kernel for single tokens
-is Triton's, and runs in the interpreter.
+xformers' packed operators run on a GPU alone: here their masks and layouts are held true, and that they take what they
+are handed. Its kernel for single tokens is Triton's, and runs in the interpreter.
 """
 
 from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
@@ -98,6 +99,46 @@ def test_prompts(heads: str, prompts: str, window: int | None) -> None:
     mask = prompt_mask(spans, window).materialize((spans.rows, len(packed)), device=DEVICE)
     expected = plain(found.query, found.held.keys[packed], found.held.values[packed], mask, look)
     assert_close(GatheredAttention().ragged(spans)(found.query, found.held, look), expected)
+
+
+def computed(query: Tensor, keys: Tensor, values: Tensor, *, attn_bias: Any, scale: float) -> Tensor:
+    """In the place of xformers' operator, by its own masks: [1, N, G, R, E] over [1, S, G, R, E], heads as they lie."""
+    asked, held, given = (part[0].flatten(1, 2) for part in (query, keys, values))
+    mask = attn_bias.materialize((len(asked), len(held)), device=DEVICE)
+    found = plain(asked, held, given, mask, Look(scale=scale))
+    return found.view(query.shape).to(query)
+
+
+@pytest.mark.parametrize("heads", HEADS)
+@pytest.mark.parametrize("prompts", PROMPTS)
+@pytest.mark.parametrize("window", [None, 7], ids=str)
+def test_prompts_by_xformers(heads: str, prompts: str, window: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The operator itself runs on a GPU; elsewhere what it is handed must be what it takes, but for the device."""
+    from xformers.ops import fmha
+    from xformers.ops.fmha import Inputs, cutlass
+
+    queries, lengths = PROMPTS[prompts]
+    found = scene(queries, lengths, heads=HEADS[heads][0], groups=HEADS[heads][1])
+    spans, look = Spans(queries, lengths, found.pages, DEVICE), Look(scale=0.3, window=window)
+    query, held = found.query.half(), found.held
+    half = Held(held.key.half(), held.value.half(), held.keys.half(), held.values.half())
+    refused: list[str] = []
+
+    def instead(*asked: Tensor, attn_bias: Any, scale: float) -> Tensor:
+        inputs = Inputs(*asked, attn_bias=attn_bias, scale=scale)
+        inputs.validate_inputs()
+        refused.extend(cutlass.FwOp.not_supported_reasons(inputs))
+        return computed(*asked, attn_bias=attn_bias, scale=scale)
+
+    if DEVICE.type == "cpu":
+        monkeypatch.setattr(fmha, "memory_efficient_attention_forward", instead)
+    attend = XformersAttention().ragged(spans)
+    attend.begin()
+    expected = GatheredAttention().ragged(spans)(found.query, held, look)
+    for _ in range(2):  # layers share masks and places
+        assert_close(attend(query, half, look), expected.double(), atol=4e-3)
+    assert all("device=cpu" in reason for reason in refused)
+    assert bool(refused) == (DEVICE.type == "cpu")
 
 
 def fill(steps: Steps, lengths: tuple[int, ...], pages: tuple[tuple[int, ...], ...]) -> None:

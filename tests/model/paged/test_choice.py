@@ -26,6 +26,9 @@ class Counting(GatheredAttention):
         self.calls = 0
         self.begun = 0
 
+    def ragged(self, spans: Spans) -> Attend:
+        return _Counted(self, super().ragged(spans))
+
     def steady(self, steps: Steps) -> Attend:
         return _Counted(self, super().steady(steps))
 
@@ -42,6 +45,19 @@ class _Counted:
         if self._counter.fails:
             raise NotImplementedError("no such kernel")
         return self._attend(query, held, look)
+
+
+class _OutOfMemory(Counting):
+    def ragged(self, spans: Spans) -> Attend:
+        return _Full()
+
+
+class _Full:
+    def begin(self) -> None:
+        """Nothing to prepare."""
+
+    def __call__(self, query: Tensor, held: Held, look: Look) -> Tensor:
+        raise torch.OutOfMemoryError("no room")
 
 
 def call(attention: ChosenAttention, *, times: int = 1, look: Look | None = None) -> Tensor:
@@ -90,6 +106,27 @@ def test_one_that_fails_is_left_out_and_logged(caplog: pytest.LogCaptureFixture)
 def test_if_nothing_works_the_last_ones_error_shows() -> None:
     with pytest.raises(NotImplementedError, match="no such kernel"):
         call(ChosenAttention([Counting("only", fails=True)], measure=by_order([])))
+
+
+def test_prompts_are_read_by_the_next_where_one_fails(caplog: pytest.LogCaptureFixture) -> None:
+    broken, last = Counting("broken", fails=True), Counting("last")
+    attention = ChosenAttention([broken, last], measure=by_order([]))
+    keys, spans = torch.randn(128, 1, 8), Spans((2,), (2,), ((1,),), CPU)
+    held = Held(keys[64:66], keys[64:66], keys, keys)
+    for _ in range(2):
+        found = attention.ragged(spans)(torch.ones(2, 2, 8), held, Look(scale=1.0))
+        torch.testing.assert_close(found, GatheredAttention().ragged(spans)(torch.ones(2, 2, 8), held, Look(scale=1.0)))
+    assert (broken.calls, last.calls) == (1, 2)
+    assert "not read by broken: no such kernel" in caplog.text
+    attention.ragged(spans)(torch.ones(2, 2, 8), held, Look(scale=1.0, window=1))
+    assert broken.calls == 2  # another kind may be another operator's
+
+
+def test_no_memory_is_not_taken_for_a_missing_operator() -> None:
+    spans, keys = Spans((1,), (1,), ((1,),), CPU), torch.zeros(128, 1, 8)
+    attention = ChosenAttention([_OutOfMemory("full"), Counting("last")], measure=by_order([]))
+    with pytest.raises(torch.OutOfMemoryError):
+        attention.ragged(spans)(torch.ones(1, 2, 8), Held(keys[:1], keys[:1], keys, keys), Look(scale=1.0))
 
 
 def test_every_kind_is_tried_for_itself() -> None:
