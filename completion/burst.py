@@ -16,8 +16,8 @@ from completion.window import Window, choose_window
 
 LONGEST_BURST_CHARACTERS = 240
 _KEPT_DOCUMENTS = 64
-_MOST_CLOSERS = 3
-_CLOSERS = frozenset(")]}>\"'`")
+MOST_CLOSERS = 3
+CLOSERS_BY_EDITORS = frozenset(")]}>\"'`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +106,8 @@ def _goes_on(burst: _Burst, text: str, offset: int) -> bool:
         return False
     if text[burst.start : burst.anchor] != burst.prefix:
         return False
-    for count in range(_MOST_CLOSERS + 1):
-        if count and (offset + count > len(text) or text[offset + count - 1] not in _CLOSERS):
+    for count in range(MOST_CLOSERS + 1):
+        if count and (offset + count > len(text) or text[offset + count - 1] not in CLOSERS_BY_EDITORS):
             return False
         rest = offset + count
         if text.startswith(burst.suffix, rest) and (not burst.to_the_end or len(text) == rest + len(burst.suffix)):

@@ -3,7 +3,8 @@
 The key is a hash of what the model was shown of the file: the text before and behind the cursor, as far as a prompt's
 window reaches. So an edit far away does not cost a suggestion, and a suggestion moves with its lines. Where nothing
 was worth saying, that is remembered too. What was too unsure to be shown may be shown later: each typed character that
-it foretold speaks for the rest.
+it foretold speaks for the rest. Where an editor closes a typed bracket by itself, the suggestion holds up to there, and
+goes on behind it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,10 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 from completion.api import CompletionRequest, Suggestion
+from completion.burst import CLOSERS_BY_EDITORS, MOST_CLOSERS
+from completion.language import detect
+from completion.pairs import before_doubled
+from completion.stopping import survey
 
 _KEPT_PER_DOCUMENT = 32
 _KEPT_DOCUMENTS = 64
@@ -50,20 +55,27 @@ class SuggestionCache:
         if not entries:
             return None
         text, offset = request.text, request.offset
-        behind = _behind(text, offset)
+        closed = 0
+        while closed < MOST_CLOSERS and text[offset + closed : offset + closed + 1] in CLOSERS_BY_EDITORS:
+            closed += 1
+        behind = [_behind(text, offset + count) for count in range(closed + 1)]
         hashes: dict[int, bytes] = {}
         for entry in reversed(entries):
-            if entry.behind != behind:
+            if entry.behind not in behind:
                 continue
+            closers = behind.index(entry.behind)
             said = entry.suggestion.text
             for typed in range(min(len(said), offset + 1)) if said else (0,):
                 if typed and not text.startswith(said[:typed], offset - typed):
                     continue
                 if typed not in hashes:
                     hashes[typed] = _before(text, offset - typed)
-                if hashes[typed] == entry.before:
-                    sure = _confidence(entry.suggestion, typed)
-                    return replace(entry.suggestion, text=said[typed:], start=offset, end=offset, confidence=sure)
+                if hashes[typed] != entry.before:
+                    continue
+                left = said[typed:] if not closers else _up_to_closers(said[typed:], request) if typed else None
+                if left is not None:
+                    sure = _confidence(entry.suggestion, typed) if left else 0.0
+                    return replace(entry.suggestion, text=left, start=offset, end=offset, confidence=sure)
         return None
 
     def forget(self, path: str) -> None:
@@ -73,6 +85,13 @@ class SuggestionCache:
     def clear(self) -> None:
         """Drop all, since they would be others now."""
         self._entries.clear()
+
+
+def _up_to_closers(text: str, request: CompletionRequest) -> str | None:
+    """What of a text stands before the closers behind the cursor, which it says too; None: it does not."""
+    language = detect(language_id=request.language_id, path=request.path, text=request.text)
+    length = before_doubled(text, survey(request.text, request.offset), language.line_comment)
+    return None if length is None else text[:length]
 
 
 def _confidence(suggestion: Suggestion, typed: int) -> float:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from completion.api import CompletionRequest, CompletionTimings, Suggestion
 from completion.cache import SuggestionCache
 from completion.generation import NO_USAGE
@@ -83,3 +85,24 @@ def test_what_was_foretold_right_is_surer() -> None:
     cache.remember(request, replace(suggestion_at(request, "first.second"), later=((5, 0.4), (6, 0.9), (9, 0.3))))
     found = [cache.advance(request_at(f"x = {'first.second'[:typed]}‸\n")) for typed in (0, 4, 5, 6, 8, 9)]
     assert [one.confidence for one in found if one] == [0.5, 0.5, 0.5, 0.9, 0.9, 0.9]
+
+
+@pytest.mark.parametrize(
+    ("said", "source", "left"),
+    [
+        ("(total) + 1", "x = f(‸)\n", "total"),
+        ("(total) + 1", "x = f(to‸)\n", "tal"),
+        ("(total) + 1", "x = f(total‸)\n", ""),
+        ("(total) + 1", "x = f(total)‸\n", " + 1"),
+        ("() == 1", "x = f(‸)\n", ""),
+        ("(g[key], 1)", "x = f(g[‸])\n", "key"),
+        ("(g[key], 1)", "x = f(g[key]‸)\n", ", 1"),
+        ('("a", b)', 'x = f("‸")\n', "a"),
+        ('("a", b)', 'x = f("a"‸)\n', ", b"),
+        ("(\n    a,\n)", "x = f(‸)\n", "\n    a,\n"),
+        ("(total", "x = f(‸)\n", None),
+        ("(total) + 1", "x = f‸)\n", None),
+    ],
+)
+def test_typed_along_while_the_editor_closes_brackets(said: str, source: str, left: str | None) -> None:
+    assert held(remembering("x = f‸\n", said), source) == left
