@@ -69,6 +69,7 @@ class Workspace:
         self._indexers: dict[str, IndexerProcess] = {}
         self._changes: dict[tuple[str, str], _Change] = {}
         self._seen: dict[tuple[str, str], str] = {}
+        self._unread: dict[tuple[str, str], _Change] = {}
 
     @property
     def started(self) -> bool:
@@ -109,6 +110,7 @@ class Workspace:
             return
         self._changes.pop((root, path), None)
         self._seen.pop((root, path), None)
+        self._unread.pop((root, path), None)
         if root in self._retrievers:
             self._submit(self._retrievers[root].forget, path)
 
@@ -192,26 +194,35 @@ class Workspace:
             self._retrievers[root].opened(path, change.text, language)
 
     def _absorb(self, request: CompletionRequest) -> None:
-        """Take buffers in as far as the time allows. The one at the cursor comes with the request itself."""
+        """Take buffers in as far as the time allows.
+
+        The one at the cursor comes with the request itself, and is read once the cursor is in another.
+        """
         from completion.language import detect
 
         until_s = time.perf_counter() + _ABSORB_MS / 1000
-        for key, change in list(self._changes.items()):
+        for key in [key for key in list(self._changes) if key[0] in self._retrievers]:
+            if (change := self._changes.pop(key, None)) is not None:
+                self._note(key, change)
+                self._unread[key] = change
+        for key in [key for key in list(self._unread) if key[0] in self._retrievers]:
             root, path = key
-            retriever = self._retrievers.get(root)
-            if retriever is None or time.perf_counter() > until_s:
+            if key == (request.root, request.path) or time.perf_counter() > until_s:
                 continue
-            self._changes.pop(key, None)
-            line = _first_difference(self._seen.get(key), change.text)
-            self._seen[key] = change.text
-            recent = retriever.recent
-            if line is None:
-                recent.viewed = [path, *(one for one in recent.viewed if one != path)][:_RECENT]
-            else:
-                recent.edited = [(path, line), *(one for one in recent.edited if one[0] != path)][:_RECENT]
-            if path != request.path:
+            if (change := self._unread.pop(key, None)) is not None:
                 language = detect(language_id=change.language_id, path=path, text=change.text).id
-                retriever.library.put(path, change.text, language)
+                self._retrievers[root].library.put(path, change.text, language)
+
+    def _note(self, key: tuple[str, str], change: _Change) -> None:
+        """Remember where a buffer was edited last, or that it was looked at."""
+        root, path = key
+        line = _first_difference(self._seen.get(key), change.text)
+        self._seen[key] = change.text
+        recent = self._retrievers[root].recent
+        if line is None:
+            recent.viewed = [path, *(one for one in recent.viewed if one != path)][:_RECENT]
+        else:
+            recent.edited = [(path, line), *(one for one in recent.edited if one[0] != path)][:_RECENT]
 
     def _close(self, root: str) -> None:
         retriever = self._retrievers.pop(root, None)

@@ -76,6 +76,19 @@ async def test_saves_and_buffers_are_followed(root: Path) -> None:
     await workspace.aclose()
 
 
+async def test_a_buffer_is_shown_elsewhere_as_it_was_left(root: Path) -> None:
+    workspace = Workspace(index=False, time_limit_ms=None)
+    workspace.set_roots([str(root)])
+    for typed in ("", "r", "re", "return text"):
+        source = f"def parse_coins(text):\n    {typed}‸\n"
+        workspace.document_changed(str(root), "coins.py", source.replace("‸", ""), "python")
+        await workspace.snippets(request_in(root, source, path="coins.py"), Budget())
+    elsewhere = request_in(root, "from coins import parse_coins\n\nx = ‸\n")
+    (snippet,) = await workspace.snippets(elsewhere, Budget())
+    assert (snippet.path, snippet.text) == ("coins.py", "def parse_coins(text):\n    return text")
+    await workspace.aclose()
+
+
 async def test_a_root_that_is_let_go_is_no_longer_indexed(root: Path) -> None:
     workspace = Workspace(time_limit_ms=None, first_wait_s=60)
     workspace.set_roots([str(root)])
