@@ -34,6 +34,15 @@ class RopeConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QueryGrowth:
+    """Queries grow with their position p, by 1 + `slope` · ln(1 + ⌊p / `step_tokens`⌋), so that attention stays sharp
+    over long texts (Llama 4, Ministral 3)."""
+
+    slope: float
+    step_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LatentConfig:
     """Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434): keys and values are rebuilt from a short vector.
 
@@ -70,6 +79,7 @@ class AttentionConfig:
     latent: LatentConfig | None = None
     gated: bool = False
     """Is what each head found multiplied by a sigmoid of the input before it is projected (Qwen3-Next)?"""
+    growth: QueryGrowth | None = None
 
     @property
     def softmax_scale(self) -> float:

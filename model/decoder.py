@@ -21,7 +21,7 @@ from model.layers.latent import LatentAttention
 from model.layers.mixture import make_mlp
 from model.layers.norm import make_norm
 from model.layers.recurrent import Memory
-from model.layers.rope import rope_table
+from model.layers.rope import query_growth, rope_table
 from model.layers.state_space import StateSpace
 
 
@@ -57,6 +57,7 @@ class Layer(nn.Module):
         sines: Tensor | None,
         mask: Tensor | None,
         past: Past | Memory | None = None,
+        growth: Tensor | None = None,
         dtype: torch.dtype | None = None,
     ) -> Tensor:
         """x [B, T, D] to [B, T, D]; the rest as `Attention.forward` has it. Recurrent mixers need `past` alone.
@@ -68,7 +69,8 @@ class Layer(nn.Module):
         if self.config.wide_residual:
             x = x.float()
         if self.config.is_attention:
-            mixed: Tensor = self.attention(normed, cosines=cosines, sines=sines, mask=mask, past=past)
+            grown = {} if growth is None else {"growth": growth}  # latent attention knows none
+            mixed: Tensor = self.attention(normed, cosines=cosines, sines=sines, mask=mask, past=past, **grown)
         else:
             mixed = self.mixer(normed, memory=past)
         if self.config.parallel:
@@ -137,7 +139,10 @@ class Decoder(nn.Module):
             if window not in masks:
                 masks[window] = visible(tokens, start=start, window=window, documents=documents)
             cosines, sines = tables[rope]
-            x = layer(x, cosines=cosines, sines=sines, mask=masks[window], past=memory)
+            growth = None
+            if config.mixer.growth is not None:
+                growth = query_growth(config.mixer.growth, positions)[:, None, :, None].to(x.dtype)
+            x = layer(x, cosines=cosines, sines=sines, mask=masks[window], past=memory, growth=growth)
         normed: Tensor = self.norm(x)
         return normed.to(self.embedding.weight.dtype)
 

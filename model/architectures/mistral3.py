@@ -1,8 +1,9 @@
-"""Mistral Small 3.1 and its like, which also see pictures: the part that reads and writes text, which is Mistral's."""
+"""Mistral Small 3.1 and its like, which also see pictures: the part that reads and writes text, which is Mistral's, or
+Ministral 3's (Devstral Small 2 is stored so)."""
 
 from __future__ import annotations
 
-from model.architectures import llama, mistral
+from model.architectures import llama, ministral, mistral
 from model.architectures.architecture import Architecture
 from model.architectures.settings import Settings
 from model.architectures.sources import Names
@@ -16,9 +17,11 @@ def configure(settings: Settings) -> ModelConfig:
     text = settings.section("text_config")
     if text is None:
         raise settings.wrong("text_config")
-    text.require("model_type", "mistral")
+    text.require("model_type", "mistral", "ministral3")
+    growing = text.text("model_type", "mistral") == "ministral3"
+    configure_text = ministral.configure_growing if growing else mistral.configure
     whole = {key: settings.values[key] for key in ("model_type", "tie_word_embeddings") if key in settings.values}
-    return mistral.configure(Settings({**text.values, **whole}, settings.source))
+    return configure_text(Settings({**text.values, **whole}, settings.source))
 
 
 _NAMES = Names()

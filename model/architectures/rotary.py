@@ -19,13 +19,15 @@ def read_rope(settings: Settings, *, dimensions: int, base: float = 10000.0) -> 
     """
     scaling = settings.section("rope_parameters") or settings.section("rope_scaling") or Settings({}, settings.source)
     base = scaling.number("rope_theta", settings.number("rope_theta", base))
+    if base <= 1:
+        raise (scaling if "rope_theta" in scaling.values else settings).wrong("rope_theta")
     dimensions = int(dimensions * scaling.number("partial_rotary_factor", settings.number("partial_rotary_factor", 1)))
     trained = settings.integer("max_position_embeddings", 0)
     kind = scaling.text("rope_type", scaling.text("type", "default"))
     if kind == "default":
         return RopeConfig(base=base, dimensions=dimensions)
     if kind == "linear":
-        factors = (scaling.number("factor"),) * (dimensions // 2)
+        factors = (_factor(scaling),) * (dimensions // 2)
         return RopeConfig(base=base, dimensions=dimensions, factors=factors)
     if kind == "llama3":
         return RopeConfig(base=base, dimensions=dimensions, factors=_llama3(scaling, base, dimensions))
@@ -40,6 +42,14 @@ def read_rope(settings: Settings, *, dimensions: int, base: float = 10000.0) -> 
     )
 
 
+def _factor(scaling: Settings) -> float:
+    """By how much waves are stretched."""
+    factor = scaling.number("factor")
+    if factor <= 0:
+        raise scaling.wrong("factor")
+    return factor
+
+
 def yarn_magnitude(factor: float, weight: float) -> float:
     """By how much YaRN sharpens attention for a context that is `factor` times as long."""
     return 1.0 if factor <= 1 else 0.1 * weight * log(factor) + 1.0
@@ -47,7 +57,7 @@ def yarn_magnitude(factor: float, weight: float) -> float:
 
 def _llama3(scaling: Settings, base: float, dimensions: int) -> tuple[float, ...]:
     """Long waves are stretched by the factor, short ones not, those between in part."""
-    factor, trained = scaling.number("factor"), scaling.number("original_max_position_embeddings")
+    factor, trained = _factor(scaling), scaling.number("original_max_position_embeddings")
     low, high = scaling.number("low_freq_factor"), scaling.number("high_freq_factor")
     if high <= low:
         raise scaling.wrong("high_freq_factor")
@@ -61,8 +71,10 @@ def _llama3(scaling: Settings, base: float, dimensions: int) -> tuple[float, ...
 
 def _yarn(scaling: Settings, base: float, dimensions: int, trained: int) -> tuple[float, ...]:
     """Dimensions that turn often keep their speed, those that turn seldom are slowed, with a ramp between."""
-    factor = scaling.number("factor")
+    factor = _factor(scaling)
     original = scaling.integer("original_max_position_embeddings", trained)
+    if original == 0:
+        raise scaling.wrong("original_max_position_embeddings")
 
     def dimension_that_turns(times: float) -> float:
         return dimensions * log(original / (times * 2 * pi)) / (2 * log(base))

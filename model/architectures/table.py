@@ -14,6 +14,7 @@ from model.architectures.granitemoeshared import GRANITEMOESHARED
 from model.architectures.llama import LLAMA
 from model.architectures.mamba2 import MAMBA2
 from model.architectures.mellum import MELLUM
+from model.architectures.ministral import MINISTRAL, MINISTRAL3
 from model.architectures.mistral import MISTRAL
 from model.architectures.mistral3 import MISTRAL3
 from model.architectures.mixtral import MIXTRAL
@@ -38,6 +39,8 @@ ARCHITECTURES: dict[str, Architecture] = {
         LLAMA,
         MAMBA2,
         MELLUM,
+        MINISTRAL,
+        MINISTRAL3,
         MISTRAL,
         MISTRAL3,
         MIXTRAL,

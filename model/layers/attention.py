@@ -44,13 +44,22 @@ class Attention(nn.Module):
             self.gate_proj = nn.Linear(hidden, queries, bias=config.qkv_bias)
 
     def forward(
-        self, x: Tensor, *, cosines: Tensor, sines: Tensor, mask: Tensor | None, past: Past | None = None
+        self,
+        x: Tensor,
+        *,
+        cosines: Tensor,
+        sines: Tensor,
+        mask: Tensor | None,
+        past: Past | None = None,
+        growth: Tensor | None = None,
     ) -> Tensor:
-        """x [B, T, D]; tables [B, 1, T, R]; mask [B, 1, T, S], true where a query sees a key, None: plain causal."""
+        """x [B, T, D]; tables [B, 1, T, R]; mask [B, 1, T, S], true where a query sees a key, None: plain causal;
+        growth [B, 1, T, 1], what queries are multiplied by."""
         query, key = self._split(self.q_proj(x)), self._split(self.k_proj(x))
         if self.config.head_norm is not None:
             query, key = self.q_norm(query), self.k_norm(key)
         query = rotate(query, cosines, sines)  # [B, H, T, E]
+        query = query if growth is None else query * growth
         key = rotate(key, cosines, sines)  # [B, G, T, E]
         value = self._split(self.v_proj(x))
         if past is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from model.config import RopeConfig
+from model.config import QueryGrowth, RopeConfig
 
 
 def rope_table(config: RopeConfig, positions: Tensor) -> tuple[Tensor, Tensor]:
@@ -22,6 +22,11 @@ def rope_table(config: RopeConfig, positions: Tensor) -> tuple[Tensor, Tensor]:
     if config.scale == 1.0:
         return doubled.cos(), doubled.sin()
     return doubled.cos() * config.scale, doubled.sin() * config.scale
+
+
+def query_growth(config: QueryGrowth, positions: Tensor) -> Tensor:
+    """What queries at integer positions [...] are multiplied by: float32 [...]."""
+    return 1 + config.slope * torch.log1p(torch.floor(positions.float() / config.step_tokens))
 
 
 def rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from model.kv_cache import KvShape
 from model.layers.attention import Attention
 from model.layers.latent import LatentAttention
 from model.layers.norm import RmsNorm
-from model.layers.rope import rope_table, rotate
+from model.layers.rope import query_growth, rope_table, rotate
 from model.paged.attention import Attend, Held, Look, PagedAttention
 from model.paged.pool import PagePool
 from model.paged.spans import Spans, Steps
@@ -45,10 +45,11 @@ class PagedDecoder:
         self._decoder = decoder
         self._layers = [layer for layer in decoder.layers if isinstance(layer, Layer)]
         self._looks = [_look(layer) for layer in self._layers]
-        self._tables = {
-            rope: rope_table(rope, torch.arange(self.config.context_tokens + _SLACK_TOKENS, device=self.device))
-            for rope in {layer.attention.rope for layer in self.config.layers}
-        }
+        places = torch.arange(self.config.context_tokens + _SLACK_TOKENS, device=self.device)
+        attentions = [layer.attention for layer in self.config.layers]
+        self._tables = {rope: rope_table(rope, places) for rope in {one.rope for one in attentions}}
+        growths = {one.growth for one in attentions if one.growth is not None}
+        self._growths = {growth: query_growth(growth, places) for growth in growths}
         self.pool: PagePool
 
     @property
@@ -94,11 +95,13 @@ class PagedDecoder:
             rope: tuple(table[positions][:, None].to(x.dtype) for table in tables)  # [N, 1, R] each
             for rope, tables in self._tables.items()
         }
+        grown = {growth: table[positions][:, None, None].to(x.dtype) for growth, table in self._growths.items()}
         for number, layer in enumerate(self._layers):
             shape = layer.config
             cosines, sines = turns[shape.attention.rope]
+            growth = None if shape.attention.growth is None else grown[shape.attention.growth]
             normed = norm(layer.attention_norm, x)
-            attended = self._attend(number, normed, cosines, sines, slots, attend)
+            attended = self._attend(number, normed, cosines, sines, growth, slots, attend)
             if shape.parallel:
                 x = x + (attended + layer.mlp(normed)) * shape.residual_scale
                 continue
@@ -107,7 +110,16 @@ class PagedDecoder:
             x = x + fed * shape.residual_scale if shape.residual_scale != 1.0 else x + fed
         return norm(self._decoder.norm, x)
 
-    def _attend(self, number: int, x: Tensor, cosines: Tensor, sines: Tensor, slots: Tensor, attend: Attend) -> Tensor:
+    def _attend(
+        self,
+        number: int,
+        x: Tensor,
+        cosines: Tensor,
+        sines: Tensor,
+        growth: Tensor | None,
+        slots: Tensor,
+        attend: Attend,
+    ) -> Tensor:
         module = self._layers[number].attention
         if isinstance(module, LatentAttention):
             return self._attend_latent(number, module, x, cosines, sines, slots, attend)
@@ -119,6 +131,7 @@ class PagedDecoder:
         if config.head_norm is not None:
             query, key = norm(module.q_norm, query), norm(module.k_norm, key)
         query, key = rotate(query, cosines, sines), rotate(key, cosines, sines)
+        query = query if growth is None else query * growth
         keys, values = self.pool.keys[number], self.pool.values[number]
         keys.index_copy_(0, slots, key.to(keys.dtype))
         values.index_copy_(0, slots, value.to(values.dtype))

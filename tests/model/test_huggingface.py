@@ -119,6 +119,25 @@ def test_experts_of_different_shapes_are_refused(folder: Path) -> None:
         ({"num_key_value_heads": 3}, "3 for num_key_value_heads"),
         ({"rope_parameters": {"rope_type": "dynamic"}}, "'dynamic'"),
         ({"rope_parameters": [1]}, "for rope_parameters"),
+        ({"rope_parameters": {"rope_type": "default", "rope_theta": 0}}, "0 for rope_theta"),
+        ({"rope_parameters": {"rope_type": "linear", "factor": 0}}, "0 for factor"),
+        ({"rope_parameters": {"rope_type": "yarn", "factor": 0}}, "0 for factor"),
+        (
+            {"rope_parameters": {"rope_type": "yarn", "factor": 2, "original_max_position_embeddings": 0}},
+            "0 for original_max_position_embeddings",
+        ),
+        (
+            {
+                "rope_parameters": {
+                    "rope_type": "llama3",
+                    "factor": 0,
+                    "original_max_position_embeddings": 64,
+                    "low_freq_factor": 1,
+                    "high_freq_factor": 4,
+                }
+            },
+            "0 for factor",
+        ),
         ({"tie_word_embeddings": "yes"}, "'yes' for tie_word_embeddings"),
         ({"quantization_config": {"quant_method": "awq"}}, "quantized by 'awq'"),
     ],

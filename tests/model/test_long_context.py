@@ -37,8 +37,18 @@ LONG = {
     "yarn": Case("Qwen2Config", _NARROW | {"rope_parameters": _YARN}),
     "window": Case("MistralConfig", _NARROW | _WINDOW),
 }
-TURNS = ["llama-2", "llama-3.1", "llama-linear", "mixtral-window", "phi-2", "deepseek-v2-lite", "gpt-oss", "mellum-2"]
-"""Plain, by wavelength, linear, with a window, partial, YaRN twice, and two bases in one model."""
+TURNS = [
+    "llama-2",
+    "llama-3.1",
+    "llama-linear",
+    "mixtral-window",
+    "phi-2",
+    "deepseek-v2-lite",
+    "gpt-oss",
+    "mellum-2",
+    "ministral-3",
+]
+"""Plain, by wavelength, linear, with a window, partial, YaRN twice, two bases in one model, and queries that grow."""
 
 
 @pytest.mark.parametrize("case", TURNS)

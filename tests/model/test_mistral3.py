@@ -13,8 +13,9 @@ from safetensors.torch import load_file
 
 from model.checkpoint.decoder import fill_decoder
 from model.checkpoint.folder import open_folder
+from model.config import QueryGrowth
 from model.errors import CheckpointError
-from tests.model.tiny_hf import VOCABULARY
+from tests.model.tiny_hf import CASES, VOCABULARY, write_hf
 
 TEXT = {
     "model_type": "mistral",
@@ -39,9 +40,9 @@ SEEING = {
 }
 
 
-def _write(folder: Path, *, tied: bool) -> Any:
+def _write(folder: Path, *, tied: bool, text: dict[str, Any] = TEXT) -> Any:
     """HF's model, and its checkpoint in the folder."""
-    config = transformers.Mistral3Config(text_config=TEXT, vision_config=SEEING, tie_word_embeddings=tied)
+    config = transformers.Mistral3Config(text_config=text, vision_config=SEEING, tie_word_embeddings=tied)
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(1)
         model = transformers.AutoModelForImageTextToText.from_config(config, dtype=torch.float32)
@@ -65,9 +66,42 @@ def test_logits_equal_hf(tied: bool, tmp_path: Path) -> None:
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4 * float(theirs.abs().max()))
 
 
+def test_ministral_3_may_be_the_text(tmp_path: Path) -> None:
+    """As Devstral Small 2 is stored: queries grow every 16 tokens here."""
+    growing = CASES["ministral-3"].settings["rope_parameters"]
+    model = _write(tmp_path / "hf", tied=False, text=TEXT | {"model_type": "ministral3", "rope_parameters": growing})
+    checkpoint = open_folder(tmp_path / "hf")
+    decoder = fill_decoder(checkpoint.config, checkpoint.weights())
+    ids = torch.randint(20, VOCABULARY, (2, 40), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        theirs, ours = model(ids).logits, decoder.head(decoder(ids))
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4 * float(theirs.abs().max()))
+    assert checkpoint.config.layers[0].attention.growth == QueryGrowth(slope=0.3, step_tokens=16)
+
+
+def test_a_step_of_no_tokens_is_refused(tmp_path: Path) -> None:
+    folder = write_hf(tmp_path / "tiny", CASES["ministral-3"])
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    config["rope_parameters"]["original_max_position_embeddings"] = 0
+    path.write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="0 for original_max_position_embeddings") as caught:
+        open_folder(folder)
+    assert caught.value.hint
+
+
+def test_without_llama_4s_rule_queries_stay(tmp_path: Path) -> None:
+    folder = write_hf(tmp_path / "tiny", CASES["ministral-3"])
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    del config["rope_parameters"]["llama_4_scaling_beta"]
+    path.write_text(json.dumps(config))
+    assert open_folder(folder).config.layers[0].attention.growth is None
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"text_config": None}, "None for text_config"), ({"text_config": {"model_type": "ministral3"}}, "'ministral3'")],
+    [({"text_config": None}, "None for text_config"), ({"text_config": {"model_type": "mistral4"}}, "'mistral4'")],
 )
 def test_other_texts_are_refused(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
     _write(tmp_path / "hf", tied=False)

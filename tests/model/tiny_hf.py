@@ -71,6 +71,17 @@ _PLAIN_YARN = {
     "factor": 8.0,
     "original_max_position_embeddings": 64,
 }
+_GROWING = {
+    "rope_type": "yarn",
+    "rope_theta": 10000.0,
+    "factor": 16.0,
+    "beta_fast": 32.0,
+    "beta_slow": 1.0,
+    "mscale": 1.0,
+    "mscale_all_dim": 1.0,
+    "original_max_position_embeddings": 16,
+    "llama_4_scaling_beta": 0.3,
+}
 _LLAMA3 = {
     "rope_type": "llama3",
     "rope_theta": 500000.0,
@@ -98,6 +109,15 @@ CASES: dict[str, Case] = {
     "smollm2": Case("LlamaConfig", {"tie_word_embeddings": True}),
     "mistral-7b-v0.1": Case("MistralConfig", {"sliding_window": 9}),
     "mistral-nemo": Case("MistralConfig", {"sliding_window": None, "head_dim": 16}),
+    "ministral-8b": Case(
+        "MinistralConfig",
+        {
+            "head_dim": 12,
+            "sliding_window": 9,
+            "layer_types": ["full_attention", "sliding_attention", "sliding_attention"],
+        },
+    ),
+    "ministral-3": Case("Ministral3Config", {"head_dim": 16, "rope_parameters": _GROWING}),
     "mixtral": Case("MixtralConfig", {"num_local_experts": 8, "num_experts_per_tok": 2}),
     "mixtral-window": Case("MixtralConfig", {"sliding_window": 9}),
     "qwen2.5-coder": Case("Qwen2Config", {"tie_word_embeddings": True}),
