@@ -35,7 +35,13 @@ from model.config import (
 from model.errors import CheckpointError
 
 _CONTEXT_TOKENS = 32768
-"""What the files without the key were trained for."""
+"""What most files without the key were trained for."""
+_LONGER = {
+    (5120, 14336, 40, 0): 131072,  # Nemo
+    (6144, 16384, 56, 8): 65536,  # Mixtral 8x22B; without experts it is Codestral 22B
+    (12288, 28672, 88, 0): 131072,  # Large 2
+}
+"""What others were, by hidden and intermediate sizes, layers and experts (their model cards)."""
 _SEEING = ("vision_encoder.*", "vision_language_adapter.*", "pre_mm_projector_norm.*", "patch_merger.*")
 """What Mistral Small 3.1 and its like see pictures with, which nobody asks for here."""
 
@@ -75,10 +81,13 @@ def _configure(settings: Settings) -> ModelConfig:
     layers = settings.integer("n_layers")
     if layers == 0:
         raise settings.wrong("n_layers")
-    mixture = layer.mlp.router is not None
-    trained = settings.integer("max_seq_len", settings.integer("max_position_embeddings", _CONTEXT_TOKENS))
+    router = layer.mlp.router
+    experts = 0 if router is None else router.experts
+    shape = (settings.integer("dim"), layer.mlp.intermediate, layers, experts)
+    unsaid = _LONGER.get(shape, _CONTEXT_TOKENS)
+    trained = settings.integer("max_seq_len", settings.integer("max_position_embeddings", unsaid))
     return ModelConfig(
-        architecture="mixtral" if mixture else "mistral",
+        architecture="mixtral" if experts else "mistral",
         hidden=settings.integer("dim"),
         vocabulary=settings.integer("vocab_size"),
         context_tokens=trained,

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from model.architectures.settings import Settings
 from model.checkpoint.decoder import fill_decoder
-from model.checkpoint.mistral import MistralCheckpoint
+from model.checkpoint.mistral import MistralCheckpoint, _configure
 from model.errors import CheckpointError
 from tests.model.mistral_format import write_mistral, write_mistral_mamba
 from tests.model.tiny_hf import CASES, VOCABULARY, Case, hf_model, write_hf
@@ -121,6 +123,28 @@ def test_the_first_models_have_a_rotary_base_by_their_window(folder: Path) -> No
     assert MistralCheckpoint(folder).config.layers[0].attention.rope.base == 1e6
     _edit(folder, sliding_window=4096)
     assert MistralCheckpoint(folder).config.layers[0].attention.rope.base == 1e4
+
+
+@pytest.mark.parametrize(
+    ("sizes", "experts", "tokens"),
+    [
+        ((6144, 16384, 56), 8, 65536),
+        ((6144, 16384, 56), 0, 32768),
+        ((5120, 14336, 40), 0, 131072),
+        ((12288, 28672, 88), 0, 131072),
+        ((4096, 14336, 32), 8, 32768),
+    ],
+    ids=["Mixtral 8x22B", "Codestral 22B", "Nemo", "Large 2", "Mixtral 8x7B"],
+)
+def test_how_long_a_context_is_where_the_file_does_not_say(
+    sizes: tuple[int, int, int], experts: int, tokens: int
+) -> None:
+    params: dict[str, Any] = dict(zip(("dim", "hidden_dim", "n_layers"), sizes, strict=True))
+    params |= {"n_heads": 32, "n_kv_heads": 8, "head_dim": 128, "vocab_size": 32768, "norm_eps": 1e-5}
+    if experts:
+        params["moe"] = {"num_experts": experts, "num_experts_per_tok": 2}
+    assert _configure(Settings(params, "params.json")).context_tokens == tokens
+    assert _configure(Settings(params | {"max_seq_len": 8192}, "params.json")).context_tokens == 8192
 
 
 def test_a_folder_without_weights_is_refused(folder: Path) -> None:
