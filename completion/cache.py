@@ -74,6 +74,7 @@ class SuggestionCache:
                     continue
                 left = said[typed:] if not closers else _up_to_closers(said[typed:], request) if typed else None
                 if left is not None:
+                    left = left if left.strip() else ""
                     sure = _confidence(entry.suggestion, typed) if left else 0.0
                     return replace(entry.suggestion, text=left, start=offset, end=offset, confidence=sure)
         return None

@@ -101,6 +101,7 @@ def test_what_was_foretold_right_is_surer() -> None:
         ('("a", b)', 'x = f("a"‸)\n', ", b"),
         ("(\n    a,\n)", "x = f(‸)\n", "\n    a,\n"),
         ("(total", "x = f(‸)\n", None),
+        ("(total )", "x = f(total‸)\n", ""),
         ("(total) + 1", "x = f‸)\n", None),
     ],
 )
