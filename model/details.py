@@ -43,6 +43,40 @@ class ModelDetails:
     """Why it cannot be served, where that shows."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnGpu:
+    """What the weights take on a GPU in one number format. `in_turn`: they do not fit, but do if experts that are not
+    in use lie in the machine's memory."""
+
+    size_bytes: int
+    fits: bool
+    in_turn: bool
+
+
+def read_gpu(path: Path) -> tuple[int, dict[str, OnGpu]] | None:
+    """The first GPU's free memory, and what a model would take of it, by number format; None without a GPU.
+
+    Raises `CheckpointError`.
+    """
+    import torch
+
+    from model.device import free_bytes, pick_device
+    from model.on_device import plan_slots, weigh
+    from model.open_model import open_config
+
+    if not torch.cuda.is_available():
+        return None
+    config, room_bytes = open_config(path), free_bytes(pick_device("auto"))
+    host_bytes = free_bytes(torch.device("cpu"))
+    rows = {}
+    for label, quantize in (("int8", "int8"), ("fp8", "fp8"), ("bfloat16", "none")):
+        needs = weigh(config, quantize, torch.bfloat16)
+        slots = plan_slots(config, quantize, torch.bfloat16, room_bytes)
+        turns = bool(slots) and needs.expert_bytes <= host_bytes
+        rows[label] = OnGpu(size_bytes=needs.whole_bytes, fits=needs.whole_bytes <= room_bytes, in_turn=turns)
+    return room_bytes, rows
+
+
 def read_details(path: Path, *, name: str | None = None) -> ModelDetails:
     """Raises `CheckpointError` for what is damaged, and for folders that do not fit their configuration."""
     return _folder_details(path, name) if path.is_dir() else _file_details(path, name)

@@ -9,6 +9,7 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from model import details as model_details
 from model import hub
 from tersely.commands.output import print_json, stderr, stdout
 
@@ -88,8 +89,17 @@ def show_command(
     if details.problem:
         facts["problem"] = details.problem
     memory = {name: {"bytes": size, "fits": size <= available} for name, size in details.memory_bytes.items()}
+    on_gpu = None if details.problem else model_details.read_gpu(details.path)
+    gpu_bytes, gpu_rows = (0, {}) if on_gpu is None else on_gpu
     if json:
-        print_json(facts | {"memory": memory, "memory_available_bytes": available})
+        facts |= {"memory": memory, "memory_available_bytes": available}
+        if on_gpu is not None:
+            rows = {
+                name: {"bytes": row.size_bytes, "fits": row.fits, "experts_in_turn": row.in_turn}
+                for name, row in gpu_rows.items()
+            }
+            facts |= {"gpu_memory": rows, "gpu_memory_available_bytes": gpu_bytes}
+        print_json(facts)
         return
     table = Table.grid(padding=(0, 2))
     for key, value in facts.items():
@@ -98,4 +108,7 @@ def show_command(
     for name, size in details.memory_bytes.items():
         fits = "fits" if size <= available else "does not fit"
         table.add_row(f"memory as {name}", f"{size / 1e9:.2f} GB: {fits} in the {available / 1e9:.1f} GB free here")
+    for name, row in gpu_rows.items():
+        fits = "fits" if row.fits else "experts take turns" if row.in_turn else "does not fit"
+        table.add_row(f"GPU memory as {name}", f"{row.size_bytes / 1e9:.2f} GB: {fits} in its {gpu_bytes / 1e9:.1f} GB")
     stdout.print(table)

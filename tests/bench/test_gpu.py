@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ import torch
 
 from bench.gpu.__main__ import main
 from bench.gpu.check import failed
-from bench.gpu.models import MODELS, bytes_per_token
+from bench.gpu.models import MODELS, TINY, bytes_per_token
+from bench.gpu.peer import measure_peer
 
 
 def test_a_dry_run_fills_every_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -33,6 +35,21 @@ def test_what_the_time_does_not_reach_is_said(tmp_path: Path) -> None:
     row = json.loads(out.read_text())["models"]["tiny-dense"]
     assert row["formats"] == [{"format": "none", "skipped": "no time was left"}]
     assert row["peer"]["eager"] == "no time was left"
+
+
+def test_the_peer_runs_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its compiled way without the compiler, which wants a GPU's."""
+    monkeypatch.setattr(torch, "compile", lambda peer, **_: peer)
+    for model in TINY:
+        found = measure_peer(
+            model,
+            device=torch.device("cpu"),
+            dtype=torch.float32,
+            context_tokens=24,
+            steps=2,
+            until=time.monotonic() + 600,
+        )
+        assert found["best_tokens_per_s"] == max(found["eager"], found["compiled"]) > 0
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")

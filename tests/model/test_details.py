@@ -13,11 +13,14 @@ import gguf
 import mistral_common
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from model.architectures.mamba2 import CONTEXT_TOKENS as MAMBA_CONTEXT
 from model.details import read_details
 from model.errors import CheckpointError
+from model.on_device import weigh
+from model.open_model import open_config
 from tersely.cli import app
 from tests.model.gguf_format import architecture_name, write_gguf
 from tests.model.mistral_format import write_mistral, write_mistral_mamba
@@ -135,6 +138,32 @@ def test_what_does_not_fit_is_said_format_by_format(tiny_path: Path, monkeypatch
     assert fits == {"fp8": True, "bfloat16": True, "int4": True, "int8": False, "float32": False}
     words = CliRunner().invoke(app, ["model", "show", str(tiny_path)], catch_exceptions=False).stdout
     assert words.count("does not fit in the") == 2
+
+
+def test_what_a_gpu_has_room_for_is_said_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU that holds a mixture in eight bits, and in sixteen all but its experts."""
+    path = write_tokenizer(write_hf(tmp_path / "tiny", CASES["mixtral"]))
+    config = open_config(path)
+    in_eight = weigh(config, "int8", torch.bfloat16).whole_bytes
+    assert in_eight < weigh(config, "none", torch.bfloat16).whole_bytes
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (in_eight, 10**9))
+    said = json.loads(CliRunner().invoke(app, ["model", "show", str(path), "--json"], catch_exceptions=False).stdout)
+    assert said["gpu_memory_available_bytes"] == said["gpu_memory"]["int8"]["bytes"] == in_eight
+    rows = {name: (row["fits"], row["experts_in_turn"]) for name, row in said["gpu_memory"].items()}
+    assert rows == {"int8": (True, False), "fp8": (True, False), "bfloat16": (False, True)}
+    words = CliRunner().invoke(app, ["model", "show", str(path)], catch_exceptions=False).stdout
+    assert words.count("fits in its") == 2
+    assert words.count("experts take turns in its") == 1
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (100, 10**9))
+    words = CliRunner().invoke(app, ["model", "show", str(path)], catch_exceptions=False).stdout
+    assert words.count("does not fit in its") == 3
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
+def test_without_a_gpu_nothing_is_said_of_one(tiny_path: Path) -> None:
+    assert "GPU" not in CliRunner().invoke(app, ["model", "show", str(tiny_path)], catch_exceptions=False).stdout
 
 
 def test_a_file_that_lacks_a_tensor_says_which(tmp_path: Path) -> None:
