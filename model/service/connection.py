@@ -66,9 +66,9 @@ class EventStream(Response):
     """Server-sent events from `events`; it and its `source` are closed at the end, and at once when the client goes."""
 
     def __init__(self, events: AsyncGenerator[bytes, None], *, source: AsyncGenerator[Any, None]) -> None:
-        super().__init__(
-            media_type="text/event-stream", headers={"cache-control": "no-cache", "x-accel-buffering": "no"}
-        )
+        # What stands between must not wait for more: nginx has a header of its own, others compress in large pieces.
+        headers = {"cache-control": "no-cache, no-transform", "x-accel-buffering": "no"}
+        super().__init__(media_type="text/event-stream", headers=headers)
         del self.headers["content-length"]
         self._events = events
         self._source = source

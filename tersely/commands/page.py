@@ -6,12 +6,14 @@ import asyncio
 import secrets
 import socket
 import webbrowser
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 import uvicorn
 
 from model.errors import EngineUnavailableError, UsageError
+from model.registry import TOOLS_MODEL
 from model.service import launcher
 from model.service.address import RunningEngine
 from model.service.relay import create_relay
@@ -28,7 +30,7 @@ def command(
 
     The page is served on a loopback port with a token of its own, and can read the engine's figures, nothing else.
     """
-    engine = _choose(model)
+    engine = choose(model, launcher.list_engines())
     token = secrets.token_urlsafe(24)
     with _listening(port) as listener:
         # Behind the `#`, the token is in no request and no log; the page takes it out of the address bar.
@@ -47,8 +49,12 @@ def command(
         asyncio.run(uvicorn.Server(config).serve(sockets=[listener]))
 
 
-def _choose(model: str | None) -> RunningEngine:
-    engines = [engine for engine in launcher.list_engines() if model in (None, engine.model)]
+def choose(model: str | None, running: Sequence[RunningEngine]) -> RunningEngine:
+    """The engine that serves `model`; with None, the one that completes, which has another beside it once a wish was
+    granted. Raises `EngineUnavailableError` where there is none, and `UsageError` where there are several."""
+    engines = [engine for engine in running if model in (None, engine.model)]
+    if model is None:
+        engines = [engine for engine in engines if engine.model != TOOLS_MODEL] or engines
     if not engines:
         what = "No engine is running." if model is None else f"No engine is running for {model}."
         raise EngineUnavailableError(what, hint="Open a file in your editor, or run `tersely engine`.")

@@ -14,8 +14,11 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from model.registry import DEFAULT_MODEL, TOOLS_MODEL
 from model.service import launcher
+from model.service.address import RunningEngine
 from model.service.options import EngineOptions
+from tersely.commands.page import choose
 from tests.cli.test_cli import tersely
 from tests.model.service.conftest import home as home
 
@@ -68,3 +71,12 @@ async def test_what_it_needs_is_said():
         refused = tersely("page", "--model", "fake", "--port", str(port))
     assert refused.returncode == 2
     assert f"Port {port} cannot be had" in refused.stderr
+
+
+def test_the_engine_that_completes_comes_before_the_one_for_wishes():
+    completing, wishing = (
+        RunningEngine(key=name, model=name, pid=1, version="1") for name in (DEFAULT_MODEL, TOOLS_MODEL)
+    )
+    assert choose(None, [wishing, completing]) is completing
+    assert choose(None, [wishing]) is wishing
+    assert choose(TOOLS_MODEL, [wishing, completing]) is wishing

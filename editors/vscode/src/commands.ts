@@ -3,6 +3,7 @@
 import * as vscode from "vscode";
 import type { Explanations } from "./explanations";
 import { InstallError, findPython, install, run } from "./install";
+import type { Relay } from "./relay";
 import { type Server, machine } from "./server";
 import * as settings from "./settings";
 import type { StatusBar } from "./statusBar";
@@ -14,6 +15,7 @@ export interface Parts {
   readonly log: vscode.LogOutputChannel;
   readonly bar: StatusBar;
   readonly explanations: Explanations;
+  readonly relay: Relay;
 }
 
 interface Choice extends vscode.QuickPickItem {
@@ -33,6 +35,7 @@ export function registerCommands(context: vscode.ExtensionContext, parts: Parts)
     model: () => model(parts),
     url,
     explain: () => explain(parts),
+    page: () => page(parts),
     install: () => installServer(parts),
     restart: async () => {
       const found = await parts.server.restart();
@@ -68,6 +71,7 @@ async function menu(parts: Parts): Promise<void> {
     { value: "url", label: "$(plug) Engine at a URL…", description: now.url ?? "an engine of your own" },
     { value: "wish", label: "$(edit) Refactor…" },
     { value: "explain", label: "$(question) Explain this suggestion" },
+    { value: "page", label: "$(graph) Open the engine's page" },
     { value: "restart", label: "$(debug-restart) Restart the server" },
     { value: "showLog", label: "$(output) Show the log" },
   ];
@@ -109,12 +113,17 @@ async function snooze(parts: Parts): Promise<void> {
   }
 }
 
-async function model(parts: Parts): Promise<void> {
+/** The server's command. */
+function serverCommand(parts: Parts): string {
   const found = parts.server.find();
   if (found.kind !== "found") {
     throw new InstallError("There is no server.", "Install it first.");
   }
-  const printed = await run(found.command, ["model", "list", "--json"], (line) => parts.log.info(line));
+  return found.command;
+}
+
+async function model(parts: Parts): Promise<void> {
+  const printed = await run(serverCommand(parts), ["model", "list", "--json"], (line) => parts.log.info(line));
   const known = JSON.parse(printed) as { name: string; installed: boolean; license: string }[];
   const other = "A file…";
   const choices: vscode.QuickPickItem[] = known.map((one) => ({
@@ -197,6 +206,15 @@ async function explain(parts: Parts): Promise<void> {
   }
   const location = vscode.ProgressLocation.Window;
   await vscode.window.withProgress({ location, title: "tersely explains" }, () => parts.explanations.open(editor.document));
+}
+
+/** Open how the engine does in a browser; from another machine, the port is forwarded. */
+async function page(parts: Parts): Promise<void> {
+  const served = vscode.Uri.parse(await parts.relay.open(serverCommand(parts)));
+  // What forwards the port may lose what stands behind the `#`: the page's token.
+  const { fragment } = served;
+  const reachable = await vscode.env.asExternalUri(served.with({ fragment: "" }));
+  await vscode.env.openExternal(reachable.with({ fragment }));
 }
 
 async function installServer(parts: Parts): Promise<void> {

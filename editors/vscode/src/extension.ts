@@ -4,6 +4,7 @@ import * as path from "node:path";
 import * as vscode from "vscode";
 import { registerCommands } from "./commands";
 import { Explanations } from "./explanations";
+import { Relay } from "./relay";
 import { Server } from "./server";
 import * as settings from "./settings";
 import { StatusBar } from "./statusBar";
@@ -22,8 +23,9 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
   });
   server = running;
   const explanations = new Explanations(running);
-  context.subscriptions.push(log, bar, explanations);
-  registerCommands(context, { server: running, environment, log, bar, explanations });
+  const relay = new Relay();
+  context.subscriptions.push(log, bar, explanations, relay);
+  registerCommands(context, { server: running, environment, log, bar, explanations, relay });
   context.subscriptions.push(
     vscode.workspace.onDidChangeConfiguration((event) => {
       bar.refresh();

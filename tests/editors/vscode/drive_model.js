@@ -63,6 +63,13 @@ main(browserPath, path.join(screenshots, "failure.png"), async (screen, saw) => 
   await granted(screen, saw.wish, wish, name, path.join(screenshots, "vscode-wish.png"));
 
   await screen.open(file);
+  const opened = page.context().waitForEvent("page", { timeout: STEP_MS });
+  await screen.command("tersely: Open the Engine's Page");
+  const enginePage = await opened;
+  await enginePage.getByText("smollm2-135m").first().waitFor({ timeout: STEP_MS });
+  saw.page = await enginePage.title();
+  await enginePage.close();
+
   await screen.command("tersely: Explain This Suggestion");
   await page.locator(".tab", { hasText: "explanation-1" }).waitFor({ timeout: STEP_MS });
   saw.explained = true;

@@ -154,6 +154,7 @@ def test_ghost_text_is_taken_and_a_wish_granted(vsix: tuple[Path, Path], tmp_pat
     assert first.endswith(after_word)
     # Lines behind the first are shown elsewhere on the screen, and taken with it.
     assert file.read_text().startswith(f"{SAMPLE}{KEY}{first}")
+    assert saw["page"] == "smollm2-135m – tersely engine"
     assert saw["explained"]
     check_wish(saw["wish"], CART, "cart_total", "total_price")
     assert saw["errors"] == []

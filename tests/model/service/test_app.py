@@ -58,6 +58,8 @@ async def test_whole_answer() -> None:
 async def test_stream() -> None:
     response = await complete(FakeEngine(TEXT), stream=True, stream_options={"include_usage": True})
     assert response.headers["content-type"].startswith("text/event-stream")
+    # A proxy that compresses would keep the first tokens until it has many.
+    assert "no-transform" in response.headers["cache-control"]
     *chunks, usage, done = events_of(response.text)
     assert done == "[DONE]"
     assert "".join(chunk["choices"][0]["text"] for chunk in chunks) == TEXT
