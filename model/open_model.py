@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from math import prod
 from pathlib import Path
 
 import torch
@@ -75,8 +74,7 @@ def open_model(
                 checkpoint = transform.over(checkpoint)
             _require_room(path, checkpoint.footprint_bytes(quantize=quantize, dtype=dtype), room_bytes)
             return _load(checkpoint, dtype=dtype, quantize=quantize, progress=progress), read_gguf_tokenizer(file)
-        parameters = sum(prod(tensor.shape) for tensor in file.tensors.values())
-        _require_room(path, parameters * dtype.itemsize, room_bytes)
+        _require_room(path, GgufCheckpoint(file).footprint_bytes(quantize=quantize, dtype=dtype), room_bytes)
         tokenizer = read_gguf_tokenizer(file)
         return load_served(file, dtype=dtype, quantize=quantize, transform=transform, progress=progress), tokenizer
 

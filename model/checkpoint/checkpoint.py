@@ -17,6 +17,9 @@ from model.config import ModelConfig
 from model.errors import CheckpointError
 from model.packer import Quantize, footprint_bytes
 
+_FOUR_BIT = ("Q4_0", "Q4_1")
+"""Formats on a grid that `auto` packs to int4."""
+
 
 class Checkpoint:
     """What every layout comes to. `ignored` are shell patterns of tensor names that are passed over."""
@@ -39,7 +42,10 @@ class Checkpoint:
         return tuple(sorted(set(names), key=names.count, reverse=True))
 
     def footprint_bytes(self, *, quantize: Quantize, dtype: torch.dtype) -> int:
-        """Memory for the weights as they are served: see `model.packer`."""
+        """Memory for the weights as they are served on a CPU: see `model.packer`."""
+        if quantize is Quantize.AUTO:
+            packed = Quantize.INT4 if self.number_formats[0] in _FOUR_BIT else Quantize.INT8
+            quantize = packed if self.config.is_plain else Quantize.NONE
         return footprint_bytes(self._shapes, quantize=quantize, dtype=dtype, plain_copy=self.config.is_plain)
 
     def check(self) -> None:

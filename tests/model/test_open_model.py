@@ -11,6 +11,7 @@ from tokenizers import Tokenizer as Bpe
 from tokenizers import decoders, models, pre_tokenizers
 
 from model.api import Chunk, Engine, GenerateRequest, SamplingParams
+from model.details import read_details
 from model.errors import CheckpointError, ModelTooLargeError, UsageError
 from model.kv_cache import KvCache
 from model.load import Served
@@ -111,6 +112,17 @@ def test_plain_models_are_packed_from_folders_too(case: str, tmp_path: Path) -> 
         assert loaded.quantization == quantize
         ours = loaded.head(loaded.decoder.forward(list(PROMPT), KvCache(loaded.decoder.kv_shape)))[0]
         assert (ours - theirs).abs().max() < tolerance * theirs.abs().max()
+
+
+@pytest.mark.parametrize("layout", ["folder", "file"])
+@pytest.mark.parametrize("quantize", [Quantize.AUTO, Quantize.INT8, Quantize.INT4])
+def test_copies_beside_packed_weights_count(layout: str, quantize: Quantize, tmp_path: Path, tiny_path: Path) -> None:
+    """Packed integers have a plain copy beside them for long prompts: room for that alone is not enough."""
+    path = write_tokenizer(write_hf(tmp_path / "tiny", CASES["llama-2"])) if layout == "folder" else tiny_path
+    plain = read_details(path).memory_bytes["bfloat16"]
+    with pytest.raises(ModelTooLargeError):
+        open_model(path, dtype=torch.bfloat16, quantize=quantize, available_bytes=int(plain * 1.1))
+    open_model(path, dtype=torch.bfloat16, quantize=Quantize.NONE, available_bytes=int(plain * 1.1))
 
 
 def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
