@@ -13,6 +13,7 @@ from bench.gpu.__main__ import main
 from bench.gpu.check import failed
 from bench.gpu.models import MODELS, TINY, bytes_per_token
 from bench.gpu.peer import measure_peer
+from model.on_device import plan_slots
 
 
 def test_a_dry_run_fills_every_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,6 +66,13 @@ def test_bytes_for_a_token_are_those_of_the_published_sizes(name: str, gigabytes
     (model,) = [model for model in MODELS if model.name == name]
     found = bytes_per_token(model.config, "none", torch.bfloat16, context_tokens=0) / 1e9
     assert found == pytest.approx(gigabytes, rel=0.04)
+
+
+@pytest.mark.parametrize(("quantize", "slots"), [("int8", 3), ("fp8", 3), ("none", 0)])
+def test_mixtral_takes_turns_on_24_gigabytes_in_eight_bits(quantize: str, slots: int) -> None:
+    """Of the eight experts of each layer so many lie on the GPU; in sixteen bits fewer than a token chooses."""
+    (model,) = [model for model in MODELS if model.name == "mixtral-8x7b"]
+    assert plan_slots(model.config, quantize, torch.bfloat16, 23_500_000_000) == slots
 
 
 def test_a_check_that_is_off_or_does_not_run_fails_the_bench() -> None:
