@@ -17,11 +17,13 @@ from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.decoder import fill_decoder
 from model.checkpoint.folder import open_folder
 from model.checkpoint.gguf import GgufFile
+from model.checkpoint.gguf_model import GgufCheckpoint
 from model.checkpoint.llama import load_decoder
 from model.decoder import Decoder
 from model.kv_cache import KvCache
 from model.layers.packed import PackedProjection, PackedStack
 from model.load import load_served
+from model.on_device import fill_on_device
 from model.open_model import open_model
 from model.packer import Packer, Quantize
 from model.tokenizer_gguf import read_gguf_tokenizer
@@ -32,6 +34,9 @@ FORMATS = [Quantize.INT8, Quantize.INT4, Quantize.FP8, Quantize.FP8_BLOCK]
 TINY_BOUNDS = {Quantize.INT8: 0.1, Quantize.INT4: 0.8, Quantize.FP8: 0.4, Quantize.FP8_BLOCK: 0.4}
 REAL_BOUNDS = {Quantize.INT8: 0.01, Quantize.INT4: 0.005, Quantize.FP8: 0.04, Quantize.FP8_BLOCK: 0.04}
 """Of SmolLM2 135M, the embedded model, whose weights are 4-bit already."""
+GPU_BOUNDS = {"none": 0.003, "int8": 0.01, "fp8": 0.05, "fp8-block": 0.01}
+"""Likewise, as they are packed for a GPU, in bfloat16; blocks hold the down projections alone, since 128 does not
+divide the model's 576."""
 PROMPT = """def merge(left: list[int], right: list[int]) -> list[int]:
     merged = []
     while left and right:
@@ -175,4 +180,29 @@ def test_a_real_model_stays_within_its_bound(
     agreement = float((expected.argmax(-1) == found.argmax(-1)).float().mean())
     print(f"{quantize}: mean KL {moved:.5f}, same likeliest token {agreement:.3f} of {len(ids)}")
     assert moved < REAL_BOUNDS[quantize]
+    assert agreement > 0.85
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("quantize", GPU_BOUNDS)
+def test_a_gpus_formats_stay_within_their_bounds(
+    quantize: str, exact: tuple[list[int], Tensor], embedded_path: Path
+) -> None:
+    """Packed as for a GPU, multiplied here: scales are each output's, or each run's of 128 inputs."""
+    ids, expected = exact
+    with GgufFile(embedded_path) as file:
+        checkpoint = GgufCheckpoint(file)
+        made = fill_on_device(
+            checkpoint.config,
+            checkpoint.weights(),
+            device=torch.device("cpu"),
+            dtype=torch.bfloat16,
+            quantize=quantize,
+        )
+    with torch.no_grad():
+        found = made.head(made(torch.tensor([ids])))[0]
+    moved = divergence(expected, found)
+    agreement = float((expected.argmax(-1) == found.argmax(-1)).float().mean())
+    print(f"on a GPU, {quantize}: mean KL {moved:.5f}, same likeliest token {agreement:.3f} of {len(ids)}")
+    assert 1e-5 < moved < GPU_BOUNDS[quantize]
     assert agreement > 0.85
