@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from model.errors import UsageError
+from model.rooms import environment
 
 _ATTEMPTS = 3
 
@@ -49,7 +50,8 @@ def read_repos(file: Path) -> list[str]:
 
 def command_for(repo: str, arguments: Sequence[str]) -> list[str]:
     """The process of one repository. `arguments`: the wish and the options that are the same for all."""
-    return [sys.executable, "-m", "tersely", "refactor", *arguments, "--json", "--resume", repo]
+    # -P: the folder that the user stands in may hold a tersely.py of somebody else's.
+    return [sys.executable, "-P", "-m", "tersely", "refactor", *arguments, "--json", "--resume", repo]
 
 
 def run_here(commands: Sequence[tuple[str, list[str]]], *, jobs: int) -> Iterator[RepoReport]:
@@ -103,7 +105,7 @@ def worst(reports: Iterable[RepoReport]) -> int:
 def _patiently(repo: str, command: list[str], run: Callable[..., Any] = subprocess.run) -> RepoReport:
     """Run a process, and again where it was killed."""
     for attempt in range(_ATTEMPTS):
-        done = run(command, capture_output=True, text=True, errors="replace", check=False)
+        done = run(command, capture_output=True, text=True, errors="replace", check=False, env=environment())
         if done.returncode >= 0 or attempt == _ATTEMPTS - 1:
             break
     return _report(repo, done.returncode, done.stdout, done.stderr)

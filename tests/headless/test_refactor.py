@@ -342,6 +342,14 @@ def test_a_killed_process_is_run_again(tmp_path: Path) -> None:
     assert command_for("/r", ["x"])[-3:] == ["--json", "--resume", "/r"]
 
 
+def test_the_folder_that_one_stands_in_is_no_place_for_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tersely.py").write_text("raise SystemExit(9)\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", ".")
+    (report,) = run_here([("r", command_for(str(tmp_path), ["--help"]))], jobs=1)
+    assert report.exit_code == 0
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="kills processes")
 def test_a_killed_ray_worker_loses_nothing(tmp_path: Path) -> None:

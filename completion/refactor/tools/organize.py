@@ -10,6 +10,7 @@ from completion.refactor.calls import OrganizeImports
 from completion.refactor.outcome import Outcome
 from completion.refactor.overlay import Overlay
 from model.errors import RefusedError
+from model.rooms import environment
 
 _TIME_LIMIT_S = 60.0
 
@@ -20,9 +21,9 @@ def organize_imports(call: OrganizeImports, overlay: Overlay) -> Outcome:
     if detect(path=call.path).id != "python":
         raise RefusedError("Imports can be organized in Python alone.", hint="Use edit.")
     wanted = ["check", "--select", "I,F401", "--fix", "--exit-zero", "--quiet", "--no-cache"]
-    done = ruff([*wanted, "--stdin-filename", call.path, "-"], text, overlay)
+    done = ruff([*wanted, f"--stdin-filename={call.path}", "-"], text, overlay)
     if done is None:  # the project's configuration is not for this ruff
-        done = ruff([*wanted, "--isolated", "--stdin-filename", call.path, "-"], text, overlay)
+        done = ruff([*wanted, "--isolated", f"--stdin-filename={call.path}", "-"], text, overlay)
     if not done:
         raise RefusedError(f"{call.path} has syntax errors.", hint="Repair them first.")
     if done == text:
@@ -34,10 +35,12 @@ def organize_imports(call: OrganizeImports, overlay: Overlay) -> Outcome:
 def ruff(arguments: list[str], text: str, overlay: Overlay) -> str | None:
     """Run ruff over a text, with the root as its folder; None where it fails."""
     done = subprocess.run(
-        [sys.executable, "-m", "ruff", *arguments],
+        # Without -P, Python would look for ruff in the workspace first, and run what it finds there.
+        [sys.executable, "-P", "-m", "ruff", *arguments],
         input=text.encode(),
         capture_output=True,
         cwd=overlay.root,
+        env=environment(),
         timeout=_TIME_LIMIT_S,
         check=False,
     )
