@@ -28,6 +28,8 @@ _HOST = torch.device("cpu")
 _WEIGHTS_SHARE = 0.85
 """Of a GPU's free memory, where experts take turns in it; the rest is for keys, values and products."""
 FORMATS = ("auto", "none", "int8", "fp8", "fp8-block")
+_FP8_UNITS = (8, 9)
+"""From this compute capability on Triton reads e4m3."""
 _PRECISE = ("step_bias", "rate_log", "skip")
 """What steers a recurrent state's fading: small, and decides much."""
 
@@ -49,12 +51,18 @@ class LoadedOnDevice:
         return self.reference.embedding.weight.device
 
 
-def check_format(quantize: str) -> str:
-    """The format that a GPU serves for what was asked: `none`, or one of eight bits. Raises `UsageError`."""
+def check_format(quantize: str, device: torch.device) -> str:
+    """The format that a GPU serves for what was asked: `none`, or one of eight bits. Raises `UsageError`, also for what
+    this one's kernels cannot read."""
     if quantize not in FORMATS:
         raise UsageError(
             f"{quantize} is a format for the CPU's kernels.",
             hint=f"On a GPU, or over several processes, use {', '.join(FORMATS)}.",
+        )
+    if quantize.startswith("fp8") and device.type == "cuda" and torch.cuda.get_device_capability(device) < _FP8_UNITS:
+        raise UsageError(
+            "This GPU has no units for fp8, which came with Ada and Hopper (compute capability 8.9).",
+            hint="Use --quantize int8, which takes as much memory.",
         )
     return "none" if quantize == "auto" else quantize
 

@@ -91,7 +91,7 @@ def open_on_device(
     part: Part | None = None,
 ) -> tuple[LoadedOnDevice, Tokenizer]:
     """Every layout, every architecture. With `part`, a part that adds up with the others'."""
-    chosen = check_format(quantize)
+    chosen = check_format(quantize, device)
     with _opened(path) as (checkpoint, read_tokenizer):
         checkpoint.check()
         tokenizer = read_tokenizer()

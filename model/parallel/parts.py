@@ -38,7 +38,7 @@ def open_in_parts(
     where a process dies.
     """
     processes = len(devices)
-    check_format(quantize)
+    check_format(quantize, devices[0])
     check_shardable(open_config(path), processes)
     if torch.distributed.is_initialized():
         raise UsageError(

@@ -70,11 +70,26 @@ def test_types_of_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_formats_of_a_gpu() -> None:
-    assert check_format("auto") == "none"
-    assert check_format("fp8") == "fp8"
+    assert check_format("auto", CPU) == "none"
+    assert check_format("fp8", CPU) == "fp8"
     with pytest.raises(UsageError, match="int4 is a format for the CPU's kernels") as caught:
-        check_format("int4")
+        check_format("int4", CPU)
     assert "fp8-block" in caught.value.hint
+
+
+@pytest.mark.parametrize("capability", [(7, 5), (8, 0), (8, 6), (8, 9), (9, 0)])
+def test_a_gpu_without_units_for_fp8_says_so(capability: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Triton compiles no e4m3 for them: better said before anything is loaded."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    cuda = torch.device("cuda:0")
+    assert check_format("int8", cuda) == "int8"
+    for quantize in ("fp8", "fp8-block"):
+        if capability >= (8, 9):
+            assert check_format(quantize, cuda) == quantize
+            continue
+        with pytest.raises(UsageError, match="no units for fp8") as caught:
+            check_format(quantize, cuda)
+        assert "int8" in caught.value.hint
 
 
 @pytest.mark.parametrize("case", ["mixtral", "deepseek-v2", "gpt-oss", "llama-2"])
