@@ -4,7 +4,7 @@ from __future__ import annotations
 
 OPENERS = {"(": ")", "[": "]", "{": "}"}
 CLOSERS = {closer: opener for opener, closer in OPENERS.items()}
-_QUOTES = "\"'`"
+QUOTES = "\"'`"
 
 
 def unclosed(text: str, line_comment: str | None = None) -> list[int]:
@@ -46,7 +46,7 @@ def code_brackets(text: str, line_comment: str | None = None) -> list[tuple[int,
                 index += 1
             elif char == quote:
                 quote = ""
-        elif char in _QUOTES:
+        elif char in QUOTES:
             quote = char
         elif line_comment and text.startswith(line_comment, index):
             newline = text.find("\n", index)

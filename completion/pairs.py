@@ -21,13 +21,8 @@ def before_doubled(text: str, site: Site, line_comment: str | None = None) -> in
     rest = site.rest_of_line.lstrip()
     if rest[:1] in CLOSERS:
         return _before_doubled_bracket(text, site, line_comment)
-    quote = opening_quote(rest)
-    return _before_doubled_quote(text, quote, site) if quote else None
-
-
-def opening_quote(text: str) -> str:
-    """The quote that a text begins with; empty: with none."""
-    return next((quote for quote in _QUOTES if text.startswith(quote)), "")
+    quote = next((quote for quote in _QUOTES if rest.startswith(quote)), None)
+    return None if quote is None else _before_doubled_quote(text, quote, site)
 
 
 def _before_doubled_bracket(text: str, site: Site, line_comment: str | None) -> int | None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from completion.brackets import CLOSERS, OPENERS, unclosed, unopened
+from completion.brackets import CLOSERS, OPENERS, QUOTES, unclosed, unopened
 from completion.language import Language
-from completion.pairs import before_doubled, opening_quote
+from completion.pairs import before_doubled
 from completion.stopping import Site
 from model import fim
 
 if TYPE_CHECKING:
     from completion.syntax import Syntax
 
-_NOT_MARKS = frozenset(" \t\"'`_([{")
+_NOT_MARKS = frozenset(" \t_([{")
 _WRITTEN = ("<filename>",)
 """A control token of one family, which people write as a placeholder."""
 _LEAKED = {token.lstrip("▁") for row in fim.FORMATS.values() for token in row.control_tokens} - {*_WRITTEN}
@@ -179,18 +179,22 @@ def _trim_rest_of_line(text: str, site: Site, _: Language) -> tuple[str, str]:
 
 
 def _trim_punctuation(text: str, site: Site, language: Language) -> tuple[str, str]:
-    """Drop trailing marks that the rest of the line already has; closers only where the text opened no partner."""
-    surplus = unopened(text, language.line_comment)
-    rest = site.rest_of_line.lstrip()
-    for size in range(min(len(rest), len(text)), 0, -1):
+    """Drop trailing marks that the rest of the line already has.
+
+    Closers only where the text opened no partner, and quotes only where it has an odd number of them.
+    """
+    said, rest = text.rstrip(), site.rest_of_line.lstrip()
+    for size in range(min(len(rest), len(said)), 0, -1):
         mark = rest[:size]
-        if any(char.isalnum() or char in _NOT_MARKS for char in mark) or not text.endswith(mark):
+        if any(char.isalnum() or char in _NOT_MARKS for char in mark) or not said.endswith(mark):
             continue
+        quote = next((char for char in mark if char in QUOTES), "")
+        if quote and said.count(quote) % 2 == 0:
+            continue
+        # The text may have begun within a string, or (between a string's braces) in code.
+        surplus = max(unopened(before + said, language.line_comment) for before in {"", quote})
         if sum(char in CLOSERS for char in mark) <= surplus:
-            return text[:-size], "cut: punctuation that stands behind the cursor"
-    quote = opening_quote(rest)
-    if quote and text.endswith(quote) and text.count(quote) % 2 == 1:
-        return text[: -len(quote)], "cut: a quote that is closed behind the cursor"
+            return said[:-size], "cut: punctuation that stands behind the cursor"
     return text, ""
 
 

@@ -196,7 +196,9 @@ class StoppingGuard:
         """A line ends where it ends, unless it opened what is still open: brackets, a long string, a body."""
         if self._closes_again(lines, index):
             return Cut(_length(lines, index + 1), "suffix")
-        if self._max_lines == 1 or not self._is_open(lines, index):
+        rest = self._site.rest_of_line.strip()
+        says_rest = index == 0 and rest and lines[0].rstrip().endswith(rest)
+        if self._max_lines == 1 or says_rest or not self._is_open(lines, index):
             return Cut(_length(lines, index + 1), "line")
         if index + 1 >= self._max_lines:
             return Cut(_length(lines, 1), "lines")

@@ -114,6 +114,11 @@ def test_what_is_closed_already_is_not_closed_again(source: str, generated: str,
         ('def f():\n    """‸"""\n', 'Do it."""', "Do it."),
         ('def f():\n    """Do it.\n\n    ‸"""\n', 'And more."""\n    return 1', "And more."),
         ("x = f(‸)\n", 'a, ")")', 'a, ")"'),
+        ("x = f'{‸}'\n", "name}'", "name"),
+        ("x = f'{‸}'\n", "name} of {other}'", "name} of {other"),
+        ('x = ["‸"]\n', 'a", "b"]', 'a", "b'),
+        ('x = ["‸"]\n', 'a", f(b)]', "a"),
+        ("def f(a)‸:\n    pass\n", " -> int:\n", " -> int"),
     ],
 )
 def test_what_is_closed_already_in_python(source: str, generated: str, shown: str) -> None:

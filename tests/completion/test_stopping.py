@@ -75,6 +75,10 @@ def test_a_line_that_closes_what_is_closed_already(
     assert check(source, generated, kept, path="a.js", syntax=syntax) == reason
 
 
+def test_a_line_that_says_its_rest_again() -> None:
+    assert check("def f(a)‸:\n    pass\n", " -> int:\n    pass\n", " -> int:", syntax=True) == "line"
+
+
 def test_open_brackets_do_not_run_away() -> None:
     assert check("f‸\n", "(\n" + "    1,\n" * 40, "(") == "lines"
 
