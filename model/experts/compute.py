@@ -5,13 +5,10 @@ Legend: N tokens, K experts chosen for each, D hidden.
 
 from __future__ import annotations
 
-import importlib.util
-from functools import cache
-
 import torch
 from torch import Tensor
 
-from model.experts.few import FEW_TOKENS, few_experts
+from model.experts.few import FEW_TOKENS, few_experts, has_triton
 from model.experts.grouped import torch_grouped_experts, torch_groups, triton_grouped_experts
 from model.experts.in_turn import experts_in_turn
 from model.experts.weights import ExpertWeights
@@ -24,7 +21,7 @@ def compute_experts(weights: ExpertWeights, x: Tensor, shares: Tensor, chosen: T
     On a CUDA device with Triton the host never waits for the choice; gradients, CPUs and the rest go expert by expert.
     """
     learns = torch.is_grad_enabled() and (x.requires_grad or weights.gate.weight.requires_grad)
-    if x.device.type != "cuda" or learns or not _has_triton():
+    if x.device.type != "cuda" or learns or not has_triton():
         return experts_in_turn(weights, x, shares, chosen)
     return compute_on_gpu(weights, x, shares, chosen)
 
@@ -37,8 +34,3 @@ def compute_on_gpu(weights: ExpertWeights, x: Tensor, shares: Tensor, chosen: Te
     if torch_groups(weights, x):
         return torch_grouped_experts(weights, x, shares, chosen)
     return triton_grouped_experts(weights, x, shares, chosen)
-
-
-@cache
-def _has_triton() -> bool:
-    return importlib.util.find_spec("triton") is not None

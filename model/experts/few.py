@@ -5,7 +5,9 @@ Legend: N tokens, K experts chosen for each, R = N · K pairs, D hidden, I inter
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -14,6 +16,12 @@ from model.experts.weights import ExpertWeights, Stack
 
 FEW_TOKENS = 8
 """Above, tokens share enough experts for the grouped path to read each expert once."""
+
+
+@cache
+def has_triton() -> bool:
+    """Can kernels be compiled here? Torch brings no Triton on Windows."""
+    return importlib.util.find_spec("triton") is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

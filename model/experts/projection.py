@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.experts.few import FEW_TOKENS, TileShape, columns_for, or_any, scaling, strides
+from model.experts.few import FEW_TOKENS, TileShape, columns_for, has_triton, or_any, scaling, strides
 from model.experts.weights import Stack
 
 
@@ -27,7 +27,8 @@ class QuantizedProjection(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         stack = Stack(weight=self.weight, scale=self.scale, bias=None if self.bias is None else self.bias[None])
         rows = x.reshape(-1, x.shape[-1])
-        product = few_rows(stack, rows) if x.is_cuda and len(rows) <= FEW_TOKENS else many_rows(stack, rows)
+        few = x.is_cuda and len(rows) <= FEW_TOKENS and has_triton()
+        product = few_rows(stack, rows) if few else many_rows(stack, rows)
         return product.view(*x.shape[:-1], -1)
 
 

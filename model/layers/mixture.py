@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from model.config import MlpConfig, RouterConfig
 from model.experts.compute import compute_experts
+from model.experts.few import has_triton
 from model.experts.quantized import QuantizedStack
 from model.experts.weights import ExpertWeights, Stack
 from model.layers.mlp import Mlp, combine
@@ -85,6 +86,11 @@ class Mixture(nn.Module):
             served = self.shared(rows)
             total = total + (served if self.shared_gate is None else served * self.shared_gate(rows).sigmoid())
         return total.view_as(x)
+
+    @property
+    def asks_host(self) -> bool:
+        """Does the host look at each choice on a GPU here? Then no step can be captured."""
+        return not has_triton()
 
     def stacks(self) -> ExpertWeights | None:
         """The experts as `model.experts` computes them; None where they are packed for CPU kernels."""

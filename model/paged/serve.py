@@ -74,7 +74,7 @@ def lay_out(
         decoder.pool = LeadingPool(shape, pages=pages, device=device, joined=joined, tell=tell)
     if device.type != "cuda":
         return decoder, None
-    capture = not any(getattr(module, "asks_host", False) for module in reference.modules())
+    capture = may_capture(reference)
     most_tokens = context_tokens + MOST_QUERIES
     if tell is None:
         stage = Stage(decoder, most_tokens=most_tokens, capture=capture)
@@ -82,3 +82,8 @@ def lay_out(
         stage = LeadingStage(decoder, most_tokens=most_tokens, capture=capture, tell=tell)
     stage.warm_up()
     return decoder, stage
+
+
+def may_capture(reference: Decoder) -> bool:
+    """Does no module of it look at what the device computed, which a captured step could not?"""
+    return not any(getattr(module, "asks_host", False) for module in reference.modules())

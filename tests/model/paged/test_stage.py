@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from model.api import SamplingParams
+from model.experts.offload import PlainMover, offload
 from model.paged.sampling import Kind
+from model.paged.serve import may_capture
 from model.paged.spans import Steps
 from model.paged.stage import Stage, Work, room
 from model.paged.triton_attention import TritonAttention
@@ -37,6 +39,18 @@ def test_a_step_of_any_shape_gives_the_same_tokens(tmp_path: Path) -> None:
     for count in (1, 2, 3, 5):
         tokens = stage.run([work] * count, Kind.GREEDY).tokens
         assert [row[:3] for row in tokens[:count]] == [wanted] * count
+
+
+def test_steps_are_captured_where_the_host_need_not_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Triton (on Windows, say) the host looks at the choice of experts; where they take turns, always."""
+    dense, mixture = reference(tmp_path, "llama-2"), reference(tmp_path, "mixtral")
+    for there in (True, False):
+        monkeypatch.setattr("model.layers.mixture.has_triton", lambda there=there: there)
+        assert may_capture(dense)
+        assert may_capture(mixture) is there
+    monkeypatch.undo()
+    offload(list(mixture.layers), slots=3, device=torch.device("cpu"), mover=PlainMover())
+    assert not may_capture(mixture)
 
 
 @pytest.mark.gpu
