@@ -3,15 +3,16 @@
 A run is a folder in the state directory: the bytes before and after of each file, and a manifest. The run counts from
 the moment its manifest stands under its name; then each file is replaced by one rename. A run without its end mark was
 interrupted: `resume` finishes it, `undo` takes it back; both may themselves be interrupted, and be called again.
-What is not kept: owners, and links between files.
+What is not kept: owners, and links between files. Nobody else may look into the folder, whatever the files' modes are.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import shutil
-import time
+import stat
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from typing import Literal
 import msgspec
 from filelock import FileLock
 
+from completion.refactor.disk import disk_errors, sync_folder, write
 from completion.refactor.overlay import Change, digest
 from model import paths
 from model.errors import RefusedError
@@ -42,6 +44,8 @@ class _Manifest(msgspec.Struct, frozen=True, kw_only=True):
     label: str
     entries: tuple[_Entry, ...]
     group: str = ""
+    mark: str = ""
+    """In the names of files that are written beside those that they replace: no workspace can know it before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +57,11 @@ class Run:
     state: State
     paths: tuple[str, ...]
     group: str = ""
+
+
+_HALF_WRITTEN = (
+    "Free some space or see to its permissions; then --resume finishes the change, and --undo takes it back."
+)
 
 
 def _nothing(step: str) -> None:
@@ -70,9 +79,10 @@ class Journal:
         `step` is told before every act on the disk; tests die there.
         """
         self.root = root.resolve()
-        name = hashlib.sha256(str(self.root).encode()).hexdigest()[:16]
+        name = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]
         self.folder = (paths.state_dir() / "refactor" if folder is None else folder) / name
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o700)
         self._keep = keep
         self._step = step
         self._lock = FileLock(self.folder / "lock")
@@ -81,7 +91,7 @@ class Journal:
         """Write the changes; None where there are none. Runs of one group are undone together.
 
         Raises `RefusedError`, with nothing written, where a file is not any more what was read, or an earlier run was
-        interrupted.
+        interrupted; and where the disk fails, which says whether anything was written.
         """
         if not changes:
             return None
@@ -89,7 +99,11 @@ class Journal:
             self._no_unfinished()
             for change in changes:
                 self._unchanged(change)
-            run = self._prepare(changes, label, group)
+            with disk_errors("Nothing was written."):
+                try:
+                    run = self._prepare(changes, label, group)
+                finally:
+                    self._forget_drafts()
             self._finish(run)
             self._forget_old(group)
             return self._run(run)
@@ -139,62 +153,85 @@ class Journal:
             self._step(f"keep {change.path}")
             for name, content in (("old", change.seen), ("new", change.content)):
                 if content is not None:
-                    _write(draft / f"{index}.{name}", content)
+                    write(draft / f"{index}.{name}", content)
             file = self.root / change.path
             mode = file.stat().st_mode & 0o7777 if change.seen is not None else 0
             entries.append(_Entry(path=change.path, old=digest(change.seen), new=digest(change.content), mode=mode))
-        manifest = _Manifest(root=str(self.root), label=label, entries=tuple(entries), group=group)
-        _write(draft / "manifest.json", msgspec.json.encode(manifest))
+        manifest = _Manifest(
+            root=os.fsencode(self.root).decode("utf-8", "backslashreplace"), label=label, entries=tuple(entries),
+            group=group, mark=secrets.token_hex(8),
+        )  # fmt: skip
+        write(draft / "manifest.json", msgspec.json.encode(manifest))
         self._step("commit")
         run = self.folder / f"{number:06}"
         draft.rename(run)
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
         return run
 
     def _finish(self, folder: Path) -> None:
-        entries = self._manifest(folder).entries
-        self._only_ours(entries, "finish")
-        for index, entry in enumerate(entries):
-            if self._current(entry.path) != entry.new:
-                self._put(entry, folder / f"{index}.new" if entry.new else None)
-            self._sweep(entry)
-        self._step("mark done")
-        _write(folder / "done", b"")
+        manifest = self._manifest(folder)
+        with disk_errors(_HALF_WRITTEN):
+            self._only_ours(manifest.entries, "finish")
+            for index, entry in enumerate(manifest.entries):
+                temporary = self._temporary(manifest, index)
+                if self._current(entry.path) != entry.new:
+                    self._put(entry, folder / f"{index}.new" if entry.new else None, temporary, "finish")
+                self._sweep(temporary)
+            self._step("mark done")
+            write(folder / "done", b"")
 
     def _take_back(self, folder: Path) -> None:
-        entries = self._manifest(folder).entries
-        self._only_ours(entries, "undo")
-        self._step("mark undoing")
-        _write(folder / "undoing", b"")
-        for index, entry in enumerate(entries):
-            if self._current(entry.path) != entry.old:
-                self._put(entry, folder / f"{index}.old" if entry.old else None)
-            self._sweep(entry)
-        self._step("mark undone")
-        _write(folder / "undone", b"")
+        manifest = self._manifest(folder)
+        with disk_errors(_HALF_WRITTEN):
+            self._only_ours(manifest.entries, "undo")
+            self._step("mark undoing")
+            write(folder / "undoing", b"")
+            for index, entry in enumerate(manifest.entries):
+                temporary = self._temporary(manifest, index)
+                if self._current(entry.path) != entry.old:
+                    self._put(entry, folder / f"{index}.old" if entry.old else None, temporary, "undo")
+                self._sweep(temporary)
+            self._step("mark undone")
+            write(folder / "undone", b"")
 
-    def _put(self, entry: _Entry, content: Path | None) -> None:
+    def _put(self, entry: _Entry, content: Path | None, temporary: Path, deed: str) -> None:
+        """Have a file with this content, or none. What somebody wrote into it until the last moment is not lost."""
         file = self.root / entry.path
         self._inside(file, entry.path)
         if content is None:
             self._step(f"remove {entry.path}")
+            self._only_ours((entry,), deed)
             file.unlink(missing_ok=True)
             self._drop_empty(file.parent)
             return
         file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _temporary(file)
         self._step(f"write {entry.path}")
-        _write(temporary, content.read_bytes(), before_sync=lambda: self._step(f"written {entry.path}"))
+        temporary.unlink(missing_ok=True)
+        write(
+            temporary,
+            content.read_bytes(),
+            before_sync=lambda: self._step(f"written {entry.path}"),
+            mode=0o600 if entry.mode else 0o666,
+        )
         if entry.mode:
             temporary.chmod(entry.mode)
         self._step(f"replace {entry.path}")
+        try:
+            self._only_ours((entry,), deed)
+        except RefusedError:
+            temporary.unlink()
+            raise
         os.replace(temporary, file)
-        _sync_folder(file.parent)
+        sync_folder(file.parent)
 
-    def _sweep(self, entry: _Entry) -> None:
+    def _temporary(self, manifest: _Manifest, index: int) -> Path:
+        """What is written before it replaces a file of the run: beside it, under a name that nothing else has."""
+        return (self.root / manifest.entries[index].path).with_name(f".{manifest.mark}-{index}.tersely-new")
+
+    def _sweep(self, temporary: Path) -> None:
         """Take away what a crash left half-written beside a file."""
-        temporary = _temporary(self.root / entry.path)
-        temporary.unlink(missing_ok=True)
+        with suppress(NotADirectoryError):
+            temporary.unlink(missing_ok=True)
         if temporary.parent.is_dir():
             self._drop_empty(temporary.parent)
 
@@ -238,9 +275,11 @@ class Journal:
             )
 
     def _current(self, path: str) -> str:
+        """The digest of what lies there; what is no file has none that a run knows."""
+        file = self.root / path
         try:
-            return digest((self.root / path).read_bytes())
-        except FileNotFoundError:
+            return digest(file.read_bytes()) if stat.S_ISREG(file.stat().st_mode) else "no file"
+        except (FileNotFoundError, NotADirectoryError):
             return ""
 
     def _folders(self) -> list[Path]:
@@ -267,29 +306,8 @@ class Journal:
         for folder in self._folders()[self._keep :]:
             if not group or self._manifest(folder).group != group:
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def _forget_drafts(self) -> None:
+        """What never became a run: who holds the lock may take it away."""
         for draft in self.folder.glob("draft-*"):
-            if time.time() - draft.stat().st_mtime > 3600:
-                shutil.rmtree(draft, ignore_errors=True)
-
-
-def _temporary(file: Path) -> Path:
-    return file.with_name(f".{file.name}.tersely-new")
-
-
-def _write(file: Path, content: bytes, *, before_sync: Callable[[], None] | None = None) -> None:
-    with file.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        if before_sync is not None:
-            before_sync()
-        os.fsync(stream.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Have a rename outlive a power cut, where folders can be synced."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+            shutil.rmtree(draft, ignore_errors=True)

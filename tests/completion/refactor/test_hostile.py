@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from completion.refactor.calls import OrganizeImports
-from completion.refactor.overlay import Overlay
+from completion.refactor.journal import Journal
+from completion.refactor.overlay import Change, Overlay
 from completion.refactor.tools.organize import organize_imports
+from model.errors import RefusedError
 from tests.completion.refactor.casefile import write_files
 
 _TRAP = "from pathlib import Path\nPath({trap!r}).touch()\n"
@@ -25,3 +29,108 @@ def test_modules_of_the_workspace_are_not_run_in_place_of_ruff(
     organize_imports(OrganizeImports(path="a.py"), overlay)
     assert overlay.read("a.py").startswith("import os\nimport sys\n")
     assert not trap.exists()
+
+
+def rewritten(root: Path, path: str = "a.py") -> tuple[Change, ...]:
+    overlay = Overlay(root)
+    overlay.write(path, "new\n")
+    return overlay.changes()
+
+
+def test_what_is_written_beside_a_file_goes_through_no_link_of_the_workspace(tmp_path: Path) -> None:
+    """Whatever name a link has: it would have to be known before."""
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    write_files(root, {"a.py": "old\n"})
+    outside.write_text("mine\n")
+
+    def plant(step: str) -> None:
+        if step.startswith("written"):
+            seen.extend(file.name for file in root.iterdir() if file.name != "a.py")
+
+    seen: list[str] = []
+    Journal(root, folder=tmp_path / "journal", step=plant).apply(rewritten(root), label="try")
+    assert len(seen) == 1
+    (root / "a.py").write_text("old\n")
+    for name in (".a.py.tersely-new", *seen):
+        (root / name).symlink_to(outside)
+    Journal(root, folder=tmp_path / "journal").apply(rewritten(root), label="try")
+    assert outside.read_text() == "mine\n"
+    assert not (root / "a.py").is_symlink()
+    assert (root / "a.py").read_text() == "new\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+def test_the_bytes_of_private_files_stay_private(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    write_files(root, {"a.py": "old\n"})
+    (root / "a.py").chmod(0o600)
+    modes = set[int]()
+
+    def look(step: str) -> None:
+        if step.startswith("written"):
+            modes.update(file.stat().st_mode & 0o777 for file in root.iterdir())
+
+    Journal(root, folder=tmp_path / "journal", step=look).apply(rewritten(root), label="try")
+    assert modes == {0o600}
+    assert [folder.stat().st_mode & 0o777 for folder in (tmp_path / "journal").iterdir()] == [0o700]
+
+
+@pytest.mark.parametrize("moment", ["write a.py", "written a.py", "replace a.py"])
+def test_what_is_saved_at_the_last_moment_is_not_lost(tmp_path: Path, moment: str) -> None:
+    root = tmp_path / "root"
+    write_files(root, {"a.py": "old\n"})
+
+    def save(step: str) -> None:
+        if step == moment:
+            (root / "a.py").write_text("mine\n")
+
+    journal = Journal(root, folder=tmp_path / "journal", step=save)
+    with pytest.raises(RefusedError, match=r"a\.py"):
+        journal.apply(rewritten(root), label="try")
+    assert [file.name for file in root.iterdir()] == ["a.py"]
+    assert (root / "a.py").read_text() == "mine\n"
+    (root / "a.py").write_text("old\n")
+    assert Journal(root, folder=tmp_path / "journal").undo()[0].state == "undone"
+
+
+def test_a_full_disk_is_told_and_loses_nothing(tmp_path: Path) -> None:
+    for number in range(100):
+        root, folder = tmp_path / f"{number}", tmp_path / f"journal-{number}"
+        write_files(root, {"a.py": "old\n", "b.py": "old\n"})
+        left = number
+
+        def fill(step: str) -> None:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        journal = Journal(root, folder=folder, step=fill)
+        changes = (*rewritten(root), *rewritten(root, "b.py"))
+        refused: RefusedError | None = None
+        try:
+            journal.apply(changes, label="try")
+        except RefusedError as error:
+            refused = error
+        if refused is None:
+            assert number > 8
+            return
+        assert os.strerror(errno.ENOSPC) in refused.message
+        assert not list(journal.folder.glob("draft-*"))
+        untouched = "Nothing was written" in refused.hint
+        assert untouched == (Journal(root, folder=folder).unfinished() is None)
+        if not untouched:
+            Journal(root, folder=folder).undo()
+        assert {file.name: file.read_text() for file in root.iterdir()} == {"a.py": "old\n", "b.py": "old\n"}
+    pytest.fail("the disk was never large enough")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="makes a named pipe")
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    write_files(root, {"a.py": "old\n"})
+    changes = rewritten(root)
+    (root / "a.py").unlink()
+    os.mkfifo(root / "a.py")
+    with pytest.raises(RefusedError, match="changed meanwhile"):
+        Journal(root, folder=tmp_path / "journal").apply(changes, label="try")
