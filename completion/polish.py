@@ -181,12 +181,14 @@ def _trim_rest_of_line(text: str, site: Site, _: Language) -> tuple[str, str]:
 def _trim_punctuation(text: str, site: Site, language: Language) -> tuple[str, str]:
     """Drop trailing marks that the rest of the line already has.
 
-    Closers only where the text opened no partner, and quotes only where it has an odd number of them.
+    Closers only where the text opened no partner, quotes only where it has an odd number of them, and openers only
+    where they end the line.
     """
-    said, rest = text.rstrip(), site.rest_of_line.lstrip()
+    said, rest = text.rstrip(), site.rest_of_line.strip()
     for size in range(min(len(rest), len(said)), 0, -1):
         mark = rest[:size]
-        if any(char.isalnum() or char in _NOT_MARKS for char in mark) or not said.endswith(mark):
+        forbidden = _NOT_MARKS if mark != rest else ()
+        if any(char.isalnum() or char in forbidden for char in mark) or not said.endswith(mark):
             continue
         quote = next((char for char in mark if char in QUOTES), "")
         if quote and said.count(quote) % 2 == 0:

@@ -96,6 +96,8 @@ def test_a_sound_file_stays_sound(source: str, generated: str, shown: str) -> No
         ('names = ["‸"];\n', 'a", "b', 'a", "b'),
         ('names = [‸"a"];\n', '"b", ', '"b",'),
         ("fetch(`${‸`)\n", "BASE}/${id}`);", "BASE}/${id}"),
+        ("for (const p of ‸ {\n", "points) {", "points)"),
+        ("x = f(‸(\n", "g(", "g"),
     ],
 )
 def test_what_is_closed_already_is_not_closed_again(source: str, generated: str, shown: str) -> None:
