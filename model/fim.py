@@ -65,6 +65,12 @@ class FimFormat:
         return self.tokens if self.file_separator is None else (*self.tokens, self.file_separator)
 
     @property
+    def closing(self) -> tuple[str, ...]:
+        """Tokens after which there is no more of the middle: the ends, and what begins another file."""
+        begins = (self.file_separator, self.repository) if self.by_vocabulary else ()
+        return (*self.ends, *(token for token in begins if token is not None))
+
+    @property
     def takes_files(self) -> bool:
         """Were models of the family trained to read pieces of other files?"""
         return self.file_separator is not None or self.file_header is not None

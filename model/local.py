@@ -281,8 +281,8 @@ class LocalEngine:
 
 
 def _family_ends(family: str, tokenizer: Tokenizer) -> frozenset[int]:
-    """End tokens of the prompt format that the vocabulary has."""
-    ends = FORMATS[family].ends if family in FORMATS else ()
+    """The tokens that close the middle in the prompt format, as far as the vocabulary has them."""
+    ends = FORMATS[family].closing if family in FORMATS else ()
     return frozenset(tokenizer.vocabulary[name] for name in ends if name in tokenizer.vocabulary)
 
 

@@ -90,6 +90,19 @@ def test_families_that_share_tokens_are_told_apart_by_what_separates_files(famil
     assert fim.detect(VOCABULARIES[family]) == family
 
 
+@pytest.mark.parametrize(
+    ("family", "closing"),
+    [
+        ("qwen", {"<|endoftext|>", "<|fim_pad|>", "<|file_sep|>", "<|repo_name|>"}),
+        ("granite", {"<|endoftext|>", "<|end_of_text|>", "<fim_pad>", "<filename>", "<reponame>"}),
+        ("mistral", {"</s>"}),
+        ("tersely", {"<|endoftext|>"}),  # as it was taught
+    ],
+)
+def test_the_middle_ends_where_another_file_begins(family: str, closing: set[str]) -> None:
+    assert set(fim.FORMATS[family].closing) == closing
+
+
 def test_head_goes_first_and_empty_texts_vanish() -> None:
     head = (Segment("<|file_sep|>", special=True), Segment("a.py\n"))
     parts = fim.apply("qwen", prefix="", suffix="S", head=head)

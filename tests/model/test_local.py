@@ -253,6 +253,25 @@ async def test_end_tokens_end_the_text_unless_ignored(engine: LocalEngine, tiny_
     assert chunks[-1].finish_reason is FinishReason.LENGTH
 
 
+async def test_a_token_that_begins_another_file_ends_the_text(tiny_path: Path) -> None:
+    engine = LocalEngine.load(tiny_path, threads=1)
+    with GgufFile(tiny_path) as file:
+        tokenizer = read_tokenizer(file)
+    separator = tokenizer.vocabulary["<file_sep>"]
+    hot = {"temperature": 100.0, "seed": 1, "max_tokens": 220, "logprobs": 0}
+    try:
+        chunks = [chunk async for chunk in engine.generate(ask("x", ignore_eos=True, **hot))]
+        ids = [logprob.token_id for chunk in chunks for logprob in chunk.logprobs]
+        at = ids.index(separator)
+        assert not tokenizer.end_ids.intersection(ids[:at])  # nothing else ends it before
+        _, last = await collect(engine, ask("x", ignore_eos=False, **hot))
+    finally:
+        await engine.aclose()
+    assert last.finish_reason is FinishReason.STOP
+    assert last.usage is not None
+    assert last.usage.completion_tokens <= at + 1
+
+
 async def test_segments_and_ids_are_prompts_too(engine: LocalEngine) -> None:
     marked = (Segment("<fim_prefix>", special=True), Segment("the"), Segment("<fim_middle>", special=True))
     _, last = await collect(engine, ask(marked))
