@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from completion.context.extract import extract
-from completion.context.scanner import Found, Scanner, read_source
+from completion.context.scanner import MAX_BYTES, Found, Scanner, read_source
 from completion.context.store import Entry, Stamp, Store
 from completion.language import detect
+from completion.plain_file import read_plain
 from model.paths import cache_dir
 
 _BATCH_CHARACTERS = 4_000_000
@@ -82,9 +83,11 @@ class Indexer:
         if known is not None and (known.size_bytes, known.mtime_ns) == (found.size_bytes, found.mtime_ns):
             return None
         try:
-            content = (self.scanner.root / found.path).read_bytes()
+            content = read_plain(self.scanner.root / found.path, most_bytes=MAX_BYTES)
         except OSError:
-            return None  # gone since it was listed; the next look removes it
+            content = None
+        if content is None:
+            return None  # gone since it was listed, or something else; the next look removes it
         digest = hashlib.blake2b(content, digest_size=16).digest()
         stamp = Stamp(size_bytes=len(content), mtime_ns=found.mtime_ns, hash=digest)
         if known is not None and known.hash == digest:

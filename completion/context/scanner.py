@@ -1,6 +1,7 @@
 """Which files of a root may be read: walks folders, minds ignore files, and keeps away from secrets.
 
-Never read, whatever the ignore files say: `.env` files, keys and credentials, links that lead out of the root.
+Never read, whatever the ignore files say: `.env` files, keys and credentials, links that lead out of the root or to
+what is not read under its own name. Paths that are no text in UTF-8 are passed over: no prompt and no client has them.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from completion.language import PLAIN_TEXT, detect
+from completion.plain_file import read_plain
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
 MAX_BYTES = 400_000
 IGNORE_FILES = (".gitignore", ".terselyignore")
+_MOST_IGNORE_BYTES = 1_000_000
 SECRET_FILES = (
     ".env", ".env.*", "*.env", ".envrc", "*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.keystore", "*.kdbx", "*.asc",
     "*.gpg", "*.ppk", "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", ".netrc", "_netrc", ".npmrc", ".pypirc",
@@ -107,7 +110,7 @@ class Scanner:
         name = path.rpartition("/")[2]
         if _SECRET_NAME.match(name.lower()) or _GENERATED_NAMES.search(name):
             return None
-        if entry is None and not self._inside(path):
+        if not is_text(path) or (entry is None and not self.may_follow(path)):
             return None
         try:
             status = (self.root / path).stat() if entry is None else entry.stat(follow_symlinks=False)
@@ -128,7 +131,12 @@ class Scanner:
         return self._matches(path)
 
     def _skips_folder(self, path: str, name: str) -> bool:
-        return name in SKIPPED_FOLDERS or name.endswith((".egg-info", ".dist-info")) or self._matches(path + "/")
+        # Some systems take .GIT and ".git." for .git.
+        return (
+            name.lower().rstrip(". ") in SKIPPED_FOLDERS
+            or name.endswith((".egg-info", ".dist-info"))
+            or self._matches(path + "/")
+        )
 
     def _matches(self, path: str) -> bool:
         """The deepest ignore file that has a word on `path` decides, as git has it."""
@@ -144,29 +152,39 @@ class Scanner:
             lines: list[str] = []
             for name in IGNORE_FILES:
                 try:
-                    text = (self.root / folder / name).read_text(encoding="utf-8", errors="replace")
+                    content = read_plain(self.root / folder / name, most_bytes=_MOST_IGNORE_BYTES)
                 except OSError:
                     continue
-                lines += text.splitlines()
+                lines += (content or b"").decode("utf-8", "replace").splitlines()
             spec = _compile(lines)
             own = () if spec is None else ((len(folder) + 1 if folder else 0, spec),)
             self._specs[folder] = own + (self._specs_for(folder.rpartition("/")[0]) if folder else ())
         return self._specs[folder]
 
-    def _inside(self, path: str) -> bool:
-        """Whether the file is in the root once links are followed."""
+    def may_follow(self, path: str) -> bool:
+        """Whether the file, once links are followed, is in the root, no secret, and not ignored there."""
         full = self.root / path
         if not full.is_symlink() and not any(above.is_symlink() for above in self._above(path)):
             return True
         try:
-            return full.resolve(strict=True).is_relative_to(self.root)
-        except OSError:
+            target = full.resolve(strict=True).relative_to(self.root).as_posix()
+        except (OSError, ValueError, RuntimeError):  # nowhere, out of the root, or in a circle
             return False
+        return not is_secret_name(target) and not self.ignores(target)
 
     def _above(self, path: str) -> Iterator[Path]:
         """The folders inside the root that a path leads through."""
         parts = path.split("/")[:-1]
         return (self.root.joinpath(*parts[:depth]) for depth in range(1, len(parts) + 1))
+
+
+def is_text(path: str) -> bool:
+    """Whether a path can be written in UTF-8; file systems have others."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def is_secret_name(path: str) -> bool:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from completion.language import detect
+from completion.plain_file import read_plain
+from completion.refactor.disk import disk_errors, write
 from completion.refactor.symbols import Parsed, parse
 from completion.refactor.tools.rewrite import LANGUAGE_NAMES, Rule, pattern_for, rewritten
 from model.errors import RefusedError
@@ -100,12 +102,17 @@ def rule_path(rule: Rule) -> str:
 
 
 def save(rule: Rule, root: Path) -> Path:
-    """Keep a rule in the workspace's `.tersely/rules/`. Raises `RefusedError` where another has its name."""
-    file = root / rule_path(rule)
-    if file.exists() and file.read_text(encoding="utf-8") != as_yaml(rule):
+    """Keep a rule in the workspace's `.tersely/rules/`. Raises `RefusedError` where another has its name, or a link
+    of the workspace's leads elsewhere.
+    """
+    file, text = root / rule_path(rule), as_yaml(rule).encode()
+    if any(part.is_symlink() for part in (file, file.parent, file.parent.parent)):
+        raise RefusedError(f"{rule_path(rule)} leads elsewhere.", hint="Remove the link, then try again.")
+    if file.exists() and read_plain(file, most_bytes=len(text)) != text:
         raise RefusedError(f"There is another rule {rule.id}.", hint="Give it another name.")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(as_yaml(rule), encoding="utf-8")
+    with disk_errors("The rule was not kept."):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write(file, text)
     return file
 
 

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from completion.context.scanner import Scanner, is_generated, is_secret_name
 from completion.language import detect
+from completion.plain_file import read_plain
 from completion.refactor.source import Source, decode
 from model.errors import RefusedError
 
@@ -192,11 +193,14 @@ class Overlay:
         try:
             if not file.is_file():
                 raise RefusedError(f"There is no file {path}.", hint="Paths are relative to the root.")
-            if file.stat().st_size > MAX_BYTES:
-                raise RefusedError(f"{path} is larger than {MAX_BYTES} bytes.", hint="Change it by hand.")
-            return file.read_bytes()
+            if self._scanner.ignores(path) or not self._scanner.may_follow(path):
+                raise RefusedError(f"{path} is kept out by its name or an ignore file.", hint="Change it by hand.")
+            content = read_plain(file, most_bytes=MAX_BYTES)
         except OSError as error:
             raise RefusedError(f"{path} cannot be read: {error.strerror}.", hint="Check its permissions.") from error
+        if content is None:
+            raise RefusedError(f"{path} is larger than {MAX_BYTES} bytes.", hint="Change it by hand.")
+        return content
 
     def _original(self, path: str) -> str | None:
         if path in self._buffers:

@@ -21,6 +21,8 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _LINE_END = re.compile(r"\r\n|\n|\r")
+_OF_NAMES = frozenset({"idna", "punycode", "undefined"})
+"""Encodings of host names: no file is written in them, and reading a long one takes for ever."""
 _COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")  # PEP 263
 
 
@@ -66,7 +68,8 @@ class Source:
 def decode(content: bytes, *, path: str) -> Source:
     """Text from bytes: by byte-order mark, a Python file's declaration, UTF-8, or Latin-1, which loses no byte.
 
-    Raises `RefusedError` for a binary file, and for bytes that are not in the encoding that the file declares.
+    Raises `RefusedError` for a binary file, and for bytes that are not in the encoding that the file declares, or
+    would not come back from it as they are.
     """
     bom, encoding = next(((mark, name) for mark, name in _BOMS if content.startswith(mark)), (b"", ""))
     body = content[len(bom) :]
@@ -76,10 +79,13 @@ def decode(content: bytes, *, path: str) -> Source:
         encoding = _declared(body) if path.endswith((".py", ".pyi", ".pyw")) else ""
     try:
         raw = body.decode(encoding or "utf-8")
-    except UnicodeDecodeError as error:
+        kept = not encoding or raw.encode(encoding) == body
+    except UnicodeError as error:
         if encoding:
             raise RefusedError(f"{path} is not in {encoding}, as it says.", hint="Repair its encoding.") from error
-        encoding, raw = "latin-1", body.decode("latin-1")
+        encoding, raw, kept = "latin-1", body.decode("latin-1"), True
+    if not kept:
+        raise RefusedError(f"{path} would not stay as it is in {encoding}.", hint="Convert the file to UTF-8 first.")
     endings = tuple(_LINE_END.findall(raw))
     text = raw.replace("\r\n", "\n").replace("\r", "\n")
     return Source(text=text, encoding=encoding or "utf-8", bom=bom, endings=endings)
@@ -88,9 +94,10 @@ def decode(content: bytes, *, path: str) -> Source:
 def _declared(body: bytes) -> str:
     for line in body.split(b"\n", 2)[:2]:
         if match := _COOKIE.match(line):
-            name = match[1].decode("ascii")
             try:
-                return codecs.lookup(name).name
+                found = codecs.lookup(match[1].decode("ascii"))
             except LookupError:
                 return ""
+            is_text = getattr(found, "_is_text_encoding", True)  # not so: zlib, rot13
+            return found.name if is_text and found.name not in _OF_NAMES else ""
     return ""

@@ -16,11 +16,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from completion.plain_file import read_plain
 from completion.refactor.calls import ACTING
 from completion.refactor.cost import tariff_of
 from completion.refactor.edits import extra_edits, line_edits
 from completion.refactor.learn import Pair, as_yaml, rule_path
-from completion.refactor.overlay import Overlay
+from completion.refactor.overlay import MAX_BYTES, Overlay
 from completion.refactor.plan import Filled, Fixed, Hole, Planner
 from completion.refactor.renamer import Question, Renamer
 from completion.refactor.repeat import rule_behind
@@ -175,9 +176,8 @@ def _changes(overlay: Overlay, report: Report, buffers: dict[str, str]) -> list[
 
 def _ending(overlay: Overlay, path: str, buffers: dict[str, str]) -> str:
     try:
-        raw = (
-            buffers[path] if path in buffers else (overlay.root / path).read_bytes()[:65536].decode("utf-8", "replace")
-        )
+        content = b"" if path in buffers else read_plain(overlay.root / path, most_bytes=MAX_BYTES) or b""
+        raw = buffers[path] if path in buffers else content[:65536].decode("utf-8", "replace")
     except OSError:
         return "\n"
     return "\r\n" if "\r\n" in raw else "\r" if "\r" in raw and "\n" not in raw else "\n"

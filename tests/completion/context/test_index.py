@@ -152,3 +152,15 @@ def test_search_finds_parts_of_names_and_tells_lines(tmp_path: Path) -> None:
 def test_each_root_has_an_index_of_its_own(tmp_path: Path) -> None:
     assert index_file(tmp_path / "a") != index_file(tmp_path / "b")
     assert index_file(tmp_path / "a") == index_file(tmp_path / "x" / ".." / "a")
+
+
+@pytest.mark.skipif(os.name != "posix" or os.uname().sysname == "Darwin", reason="names are text there")
+def test_one_name_that_is_no_text_does_not_keep_the_others_out(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "a.py").write_text("x = 1\n")
+    Path(os.fsdecode(os.fsencode(root) + b"/\xff.py")).write_text("x = 1\n")
+    build(root, tmp_path / "index.sqlite")
+    store = Store(tmp_path / "index.sqlite")
+    assert list(store.known()) == ["a.py"]
+    store.close()

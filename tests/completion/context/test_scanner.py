@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,46 @@ def test_changed_ignore_files_hold_after_a_refresh(tmp_path: Path) -> None:
     make(tmp_path, {".gitignore": "a.py"})
     scanner.refresh()
     assert scanner.look("a.py") is None
+
+
+def test_links_to_what_is_not_read_are_not_read_either(tmp_path: Path) -> None:
+    make(tmp_path, {".env": "KEY=1\n", ".gitignore": "private/\n", "private/a.py": "x", "node_modules/i.js": "x"})
+    for name, target in {
+        "key.py": ".env",
+        "b.py": "private/a.py",
+        "i.js": "node_modules/i.js",
+        "me.py": "me.py",
+    }.items():
+        (tmp_path / name).symlink_to(tmp_path / target)
+    (tmp_path / "sub").symlink_to(tmp_path / "private")
+    assert seen(tmp_path) == []
+    assert all(Scanner(tmp_path).look(path) is None for path in ("key.py", "b.py", "i.js", "sub/a.py"))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="makes a named pipe")
+def test_pipes_and_devices_are_neither_read_nor_waited_for(tmp_path: Path) -> None:
+    make(tmp_path, {"a.py": "x", "sub/b.py": "x"})
+    os.mkfifo(tmp_path / ".gitignore")
+    os.mkfifo(tmp_path / "pipe.py")
+    (tmp_path / "sub" / ".gitignore").symlink_to("/dev/zero")
+    assert seen(tmp_path) == ["a.py", "sub/b.py"]
+
+
+def test_an_endless_ignore_file_is_none(tmp_path: Path) -> None:
+    make(tmp_path, {".gitignore": "a.py\n" * 400_000, "a.py": "x"})
+    assert seen(tmp_path) == ["a.py"]
+
+
+@pytest.mark.skipif(os.name != "posix" or os.uname().sysname == "Darwin", reason="names are text there")
+def test_names_that_are_no_text_are_passed_over(tmp_path: Path) -> None:
+    make(tmp_path, {"a.py": "x"})
+    for name in (b"\xff.py", b"\xff/b.py"):
+        file = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("x")
+    assert seen(tmp_path) == ["a.py"]
+
+
+@pytest.mark.parametrize("folder", [".GIT", ".git.", "Node_Modules", ".SSH"])
+def test_folders_are_kept_out_however_they_are_spelled(tmp_path: Path, folder: str) -> None:
+    assert Scanner(tmp_path).ignores(f"{folder}/a.py")

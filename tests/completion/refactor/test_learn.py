@@ -84,6 +84,18 @@ def test_a_rule_is_kept_and_read_again(tmp_path: Path) -> None:
         save(Rule(id="none", language="python", fix="x", config=rule.config), tmp_path)
 
 
+@pytest.mark.parametrize("link", [".tersely", ".tersely/rules", ".tersely/rules/none.yml"])
+def test_a_rule_is_not_kept_where_a_link_of_the_workspace_leads(tmp_path: Path, link: str) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    (root / link).parent.mkdir(parents=True)
+    (root / link).symlink_to(outside)
+    if not link.endswith(".yml"):
+        outside.mkdir()
+    with pytest.raises(RefusedError, match="leads elsewhere"):
+        save(learn(pairs("a.py", RULES[0][1]), rule_id="none"), root)
+    assert not outside.exists() or not list(outside.iterdir())
+
+
 @pytest.mark.parametrize(
     "text", ["- a", "rule: {pattern: a}\nlanguage: python", "{", "rule: {pattern: a}\nfix: b\nlanguage: x"]
 )

@@ -89,9 +89,15 @@ def test_refused_writes(tmp_path: Path, path: str) -> None:
     assert [one for one in overlay.paths() if one.endswith(".py")] == ["locked.py", "made.py", "ok.py"]
 
 
-@pytest.mark.parametrize("path", ["link.py", "folder/x.py", "../out.py", "bin.dat", ".env", "none.py"])
+LEADING_ELSEWHERE = ["link.py", "folder/x.py", "../out.py", "to_env.py", "to_git.py"]
+
+
+@pytest.mark.parametrize("path", [*LEADING_ELSEWHERE, "bin.dat", ".env", "none.py", ".git/config", "kept_out.py"])
 def test_refused_reads(tmp_path: Path, path: str) -> None:
-    root = make(tmp_path / "root", {"bin.dat": b"\0\1", ".env": "KEY=1\n"})
+    files: dict[str, str | bytes] = {".git/config": "url = https://me:token@host\n", ".gitignore": "kept_out.py\n"}
+    root = make(tmp_path / "root", {"bin.dat": b"\0\1", ".env": "KEY=1\n", "kept_out.py": "x = 1\n", **files})
+    (root / "to_env.py").symlink_to(".env")
+    (root / "to_git.py").symlink_to(".git/config")
     make(tmp_path, {"out.py": "secret = 1\n", "outside/x.py": "secret = 1\n"})
     (root / "link.py").symlink_to(tmp_path / "out.py")
     (root / "folder").symlink_to(tmp_path / "outside", target_is_directory=True)
@@ -193,3 +199,19 @@ def test_a_link_put_in_the_way_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(RefusedError):
         Journal(root, folder=tmp_path / "journal").apply(changes, label="try")
     assert (tmp_path / "outside/a.py").read_text() == "1\n"
+
+
+@pytest.mark.parametrize("name", ["zlib", "rot13", "undefined", "punycode", "idna"])
+def test_what_is_no_encoding_of_text_is_passed_over(tmp_path: Path, name: str) -> None:
+    root = make(tmp_path / "root", {"a.py": f"# coding: {name}\nx = 'é'\n"})
+    overlay = Overlay(root)
+    overlay.write("a.py", overlay.read("a.py").replace("x", "y"))
+    (change,) = overlay.changes()
+    assert change.content == f"# coding: {name}\ny = 'é'\n".encode()
+
+
+@pytest.mark.parametrize("name", ["unicode_escape", "utf-7"])
+def test_bytes_that_would_not_come_back_are_refused(tmp_path: Path, name: str) -> None:
+    root = make(tmp_path / "root", {"a.py": f"# coding: {name}\nx = '\\x41+AGE-'\n"})
+    with pytest.raises(RefusedError, match=r"would not stay"):
+        Overlay(root).read("a.py")
