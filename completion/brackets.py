@@ -34,20 +34,31 @@ def unopened(text: str, line_comment: str | None = None) -> int:
 
 def code_brackets(text: str, line_comment: str | None = None) -> list[tuple[int, str]]:
     """The brackets of `text` that are code, and where they stand."""
+    brackets, _ = _read(text, line_comment)
+    return brackets
+
+
+def string_start(text: str, line_comment: str | None = None) -> int | None:
+    """Where the string begins that `text` ends in; None: it ends in none."""
+    _, start = _read(text, line_comment)
+    return start
+
+
+def _read(text: str, line_comment: str | None) -> tuple[list[tuple[int, str]], int | None]:
     found: list[tuple[int, str]] = []
-    quote = ""
+    start: int | None = None
     index = 0
     while index < len(text):
         char = text[index]
         if char == "\n":
-            quote = ""
-        elif quote:
+            start = None
+        elif start is not None:
             if char == "\\":
                 index += 1
-            elif char == quote:
-                quote = ""
+            elif char == text[start]:
+                start = None
         elif char in QUOTES:
-            quote = char
+            start = index
         elif line_comment and text.startswith(line_comment, index):
             newline = text.find("\n", index)
             index = len(text) if newline < 0 else newline
@@ -55,4 +66,4 @@ def code_brackets(text: str, line_comment: str | None = None) -> list[tuple[int,
         elif char in OPENERS or char in CLOSERS:
             found.append((index, char))
         index += 1
-    return found
+    return found, start

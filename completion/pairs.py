@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from completion.brackets import CLOSERS, OPENERS, code_brackets, unopened
+from completion.brackets import CLOSERS, OPENERS, code_brackets, string_start, unopened
 
 if TYPE_CHECKING:
     from completion.stopping import Site
@@ -26,13 +26,20 @@ def before_doubled(text: str, site: Site, line_comment: str | None = None) -> in
 
 
 def _before_doubled_bracket(text: str, site: Site, line_comment: str | None) -> int | None:
+    line, rest = site.line, site.rest_of_line
+    start = string_start(line, line_comment)
+    if start is not None:
+        # Between the braces of a string there is code; the string goes no further than its next quote.
+        quote, line = line[start], line[start + 1 :]
+        text, rest = text.partition(quote)[0], rest.partition(quote)[0]
+
     def surplus(said: str) -> int:
-        return unopened(site.line + said + site.rest_of_line, line_comment)
+        return unopened(line + said + rest, line_comment)
 
     before = surplus("")
     if surplus(text) <= before:
         return None
-    return next((at for at in _leaving(text, site.line, line_comment) if surplus(text[: at + 1]) > before), None)
+    return next((at for at in _leaving(text, line, line_comment) if surplus(text[: at + 1]) > before), None)
 
 
 def _leaving(text: str, line: str, line_comment: str | None) -> list[int]:
