@@ -39,7 +39,7 @@ class HubFiles:
         self._endpoint = endpoint()
         info = HfApi(endpoint=self._endpoint).model_info(identity, revision=revision, files_metadata=True)
         self.commit = str(info.sha)
-        siblings = info.siblings or []
+        siblings = [one for one in info.siblings or [] if _stays_inside(one.rfilename)]
         self.files = {one.rfilename: int(one.size or 0) for one in siblings}
         self.digests = {one.rfilename: str(one.lfs.sha256) for one in siblings if one.lfs is not None}
 
@@ -92,6 +92,14 @@ class HubFiles:
                 for block in answer.iter_bytes(_BLOCK_BYTES):
                     file.write(block)
                     progress(file.tell())
+                    if file.tell() > self.files[name]:
+                        return  # a mirror may go on for ever; `download` says what is wrong
+
+
+def _stays_inside(name: str) -> bool:
+    """Whether a name of a listing, which anybody's mirror may have made, lies in the folder of its repository."""
+    parts = name.replace("\\", "/").split("/")
+    return not {"", ".", ".."} & set(parts) and ":" not in name and "\0" not in name and parts[0] != PARTS
 
 
 def transport_error() -> type[Exception]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,6 +24,10 @@ class FakeHub:
     gated: set[str] = field(default_factory=set)
     lies: set[str] = field(default_factory=set)
     """Files that are published with another hash than they have."""
+    strangers: tuple[str, ...] = ()
+    """Files that are listed, and are none of the repository's."""
+    endless: bool = False
+    """Large files never end."""
     breaks: int = 0
     """So many of the next answers with a large file end a little behind where they begin."""
     requests: list[tuple[str, str, str]] = field(default_factory=list)
@@ -47,6 +51,7 @@ class FakeHub:
                 digest = "0" * 64 if relative in self.lies else _sha256(file)
                 row["lfs"] = {"sha256": digest, "size": size, "pointerSize": 130}
             rows.append(row)
+        rows += [{"rfilename": stranger, "size": 5, "blobId": "b" * 40} for stranger in self.strangers]
         return {"id": name, "sha": COMMIT, "private": False, "tags": [], "downloads": 0, "likes": 0, "siblings": rows}
 
 
@@ -95,7 +100,8 @@ def serving(hub: FakeHub) -> Iterator[FakeHub]:
 
         def _send(self, status: int, headers: dict[str, str], body: bytes) -> None:
             self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            endless = hub.endless and len(body) > _LARGE_BYTES
+            for name, value in {**headers, "Content-Length": str(len(body) << 30 if endless else len(body))}.items():
                 self.send_header(name, value)
             self.end_headers()
             if self.command == "GET" and hub.breaks and len(body) > _LARGE_BYTES:
@@ -103,7 +109,10 @@ def serving(hub: FakeHub) -> Iterator[FakeHub]:
                 self.wfile.write(body[: 0 if hub.breaks > 10 else 40_000])
                 self.close_connection = True
             elif self.command == "GET":
-                self.wfile.write(body)
+                with suppress(OSError):  # who asked may have had enough
+                    self.wfile.write(body)
+                    while endless:
+                        self.wfile.write(body)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -129,6 +129,29 @@ def test_a_file_that_is_not_what_was_published_is_thrown_away(fake: FakeHub) -> 
     hub.pull(NAME)
 
 
+def test_a_listing_cannot_name_files_elsewhere(fake: FakeHub, tmp_path: Path) -> None:
+    fake.strangers = ("LICENSE/../../../../../stolen", "tokenizer.model/../../x", "LICENSE\\..\\x", ".parts/LICENSE")
+    path = hub.pull(NAME)
+    assert fake.fetched() == NEEDED
+    assert not (tmp_path / "stolen").exists()
+    assert sorted(file.name for file in path.iterdir()) == sorted({*NEEDED, ".tersely.json"})
+
+
+def test_a_file_that_never_ends_does_not_fill_the_disk(fake: FakeHub) -> None:
+    fake.endless = True
+    most = 0
+
+    def told(step: PullProgress) -> None:
+        nonlocal most
+        most = max(most, step.done_bytes - step.total_bytes)
+
+    with pytest.raises(PullError, match="arrived longer than it is published"):
+        hub.pull(NAME, progress=told)
+    assert 0 < most <= 2 * hub_files._BLOCK_BYTES
+    fake.endless = False
+    hub.pull(NAME)
+
+
 def test_what_cannot_be_fetched_is_refused_with_what_to_do(fake: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     _refused(UnknownModelError, "has no model tiny-org/other", "tiny-org/other")
     fake.gated.add(NAME)
