@@ -6,13 +6,18 @@ The copy holds the tree as it is on disk, with the change. What the command does
 from __future__ import annotations
 
 import subprocess
+import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from io import BufferedReader
 
 from completion.refactor.overlay import Overlay
 from completion.refactor.work_copy import WorkCopy
 
 _TAIL_CHARACTERS = 2000
+_TAIL_BYTES = 4 * _TAIL_CHARACTERS
+_LAST_WORDS_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +47,49 @@ def check(overlay: Overlay, command: str, *, copy: WorkCopy | None = None, time_
 def _run(copy: WorkCopy, changes: Mapping[str, bytes | None], command: str, time_limit_s: float) -> str:
     """What the command says where it fails; "" where it succeeds."""
     copy.refresh(changes)
+    process = subprocess.Popen(
+        command, shell=True, cwd=copy.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    said = _Tail(process)
     try:
-        done = subprocess.run(
-            command, shell=True, cwd=copy.folder, capture_output=True, text=True, errors="replace",
-            stdin=subprocess.DEVNULL, timeout=time_limit_s, check=False,
-        )  # fmt: skip
+        code = process.wait(time_limit_s)
     except subprocess.TimeoutExpired:
         return f"It took longer than {time_limit_s:.0f} seconds."
-    said = f"{done.stdout}{done.stderr}".strip()[-_TAIL_CHARACTERS:]
-    return "" if done.returncode == 0 else f"exit code {done.returncode}\n{said}".strip()
+    finally:
+        _end(process)
+    return "" if code == 0 else f"exit code {code}\n{said.text()}".strip()
+
+
+class _Tail:
+    """The last of what a process says, read on a thread: what it leaves running may hold its output open for long."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._held = b""
+        self._process = process
+        self._thread = threading.Thread(target=self._read, name="tersely-check", daemon=True)
+        self._thread.start()
+
+    def text(self) -> str:
+        """What was said by a process that has ended."""
+        self._thread.join(_LAST_WORDS_S)
+        return self._held.decode("utf-8", "replace").strip()[-_TAIL_CHARACTERS:]
+
+    def _read(self) -> None:
+        assert isinstance(self._process.stdout, BufferedReader)
+        with self._process.stdout as stream:
+            while piece := stream.read1(1 << 16):
+                self._held = (self._held + piece)[-_TAIL_BYTES:]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a command that still runs, with what it has started, which would go on without it."""
+    if process.poll() is not None:
+        return
+    import psutil
+
+    with suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(process.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+    process.kill()
+    process.wait()

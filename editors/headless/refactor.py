@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from completion.language import detect
 from completion.refactor.journal import Journal
 from completion.refactor.session import Report, Session, Unit
 from completion.refactor.tools.rewrite import Rule
+from editors.headless.git import git
 from editors.headless.target import project_root
 from model.errors import EngineError, RefusedError, UsageError
 
@@ -123,7 +123,7 @@ async def run_batch(
 
 def refuse_dirty(root: Path) -> None:
     """Raises `RefusedError` where git knows of changes that are not committed. Without git nothing is known."""
-    said = _git(root, "status", "--porcelain", "--untracked-files=no")
+    said = git(root, "status", "--porcelain", "--untracked-files=no")
     if said is not None and said.strip():
         count = len(said.strip().split("\n"))
         raise RefusedError(
@@ -134,7 +134,7 @@ def refuse_dirty(root: Path) -> None:
 
 def start_branch(root: Path, name: str) -> None:
     """Make a branch and go to it. Raises `RefusedError` where git cannot."""
-    if _git(root, "switch", "--quiet", "--create", name) is None:
+    if git(root, "switch", "--quiet", "--create", name) is None:
         raise RefusedError(f"The branch {name} cannot be made.", hint="Is there one, or no git repository?")
 
 
@@ -143,8 +143,8 @@ def commit(root: Path, reports: Sequence[Report], message: str) -> None:
     changed = sorted({path for report in reports for path in report.changed})
     if not changed:
         return
-    added = _git(root, "add", "--all", "--", *changed)
-    if added is None or _git(root, "commit", "--quiet", "--message", message, "--", *changed) is None:
+    added = git(root, "add", "--all", "--", *changed)
+    if added is None or git(root, "commit", "--quiet", "--message", message, "--", *changed) is None:
         raise RefusedError("git cannot commit the change; the files are written.", hint="Commit them by hand.")
 
 
@@ -177,11 +177,3 @@ def _split(path: str) -> tuple[str, tuple[int, int] | None]:
         return path, None
     first = int(match["first"])
     return match["path"], (first, int(match["last"] or first))
-
-
-def _git(root: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
-    except OSError:
-        return None
-    return done.stdout if done.returncode == 0 else None

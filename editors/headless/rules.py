@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 from completion.language import detect
 from completion.refactor.learn import Pair
+from editors.headless.git import git
 from model.errors import UsageError
 
 
@@ -16,26 +16,16 @@ def pairs_of(root: Path, revision: str) -> list[Pair]:
     Raises `UsageError` where git knows no such commit, or it changed no source file.
     """
     wanted = ["-r", "--root", "--no-commit-id", "--name-only", "--diff-filter=M", "-z"]
-    said = _git(root, "diff-tree", *wanted, revision, "--")
+    said = None if revision.startswith("-") else git(root, "diff-tree", *wanted, revision, "--")
     if said is None:
         raise UsageError(f"git knows no commit {revision} here.", hint="Give a commit of this repository, as HEAD.")
     pairs = []
     for path in said.split("\0"):
         if not path or detect(path=path).blocks == "none":
             continue
-        before, after = _git(root, "show", f"{revision}^:{path}"), _git(root, "show", f"{revision}:{path}")
+        before, after = git(root, "show", f"{revision}^:{path}"), git(root, "show", f"{revision}:{path}")
         if before is not None and after is not None:
             pairs.append(Pair(path=path, before=before, after=after))
     if not pairs:
         raise UsageError(f"{revision} changed no source file.", hint="Give the commit with the two edits.")
     return pairs
-
-
-def _git(root: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "--no-pager", *arguments], cwd=root, capture_output=True, check=False, stdin=subprocess.DEVNULL
-        )
-    except OSError:
-        return None
-    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 from typer.testing import CliRunner
 
@@ -22,8 +23,9 @@ from completion.refactor.overlay import Overlay
 from completion.refactor.plan import Fixed, Look, Plan
 from completion.refactor.session import Report, Session, Unit
 from completion.refactor.wish import Wish
-from editors.headless.refactor import Batch, Each, refuse_dirty, root_of, run_batch, units_of
+from editors.headless.refactor import Batch, Each, commit, refuse_dirty, root_of, run_batch, units_of
 from editors.headless.repos import command_for, read_repos, run_here, run_on_ray, worst
+from editors.headless.rules import pairs_of
 from model.errors import EngineUnavailableError, RefusedError, TerselyError, UsageError
 from tersely.cli import app
 
@@ -235,6 +237,24 @@ def test_a_check_that_fails_anyway(tmp_path: Path) -> None:
     assert "longer than" in check(overlay, "grep -q 2 a.py && sleep 5 || true", time_limit_s=0.5).failure
 
 
+@pytest.mark.skipif(os.name != "posix", reason="a shell's words")
+@pytest.mark.parametrize("command", ["sleep 61.237 & sleep 61.237", "yes 61.237 & sleep 61.237"])
+def test_a_check_leaves_nothing_running_when_its_time_is_up(tmp_path: Path, command: str) -> None:
+    overlay = Overlay(make(tmp_path / "p", a="x = 1\n"))
+    overlay.write("a.py", "x = 2\n")
+    # Without the change it takes as long: then the command is at fault.
+    assert "fails without the change too" in check(overlay, command, time_limit_s=0.5).failure
+    lines = [one.info["cmdline"] or [] for one in psutil.process_iter(["cmdline"])]
+    assert [line for line in lines if line[1:] == ["61.237"]] == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a shell's words")
+def test_a_check_is_not_held_up_by_what_it_leaves_running(tmp_path: Path) -> None:
+    overlay = Overlay(make(tmp_path / "p", a="x = 1\n"))
+    overlay.write("a.py", "x = 2\n")
+    assert check(overlay, "sleep 5 &", time_limit_s=4.0).failure == ""
+
+
 def test_a_dirty_tree_is_refused_and_a_branch_is_made(tmp_path: Path) -> None:
     root = make(tmp_path / "p", a="def one():\n    return 1\n", b="y = 1\n")
     git(root, "init", "-q", "-b", "main")
@@ -255,6 +275,41 @@ def test_a_dirty_tree_is_refused_and_a_branch_is_made(tmp_path: Path) -> None:
     assert git(root, "show", "--name-only", "--format=").split() == ["a.py"]
     assert git(root, "status", "--porcelain").strip() == "M b.py"
     assert tersely("--apply", "--force", "--branch", "renamed", "--call", RENAME, str(root)).returncode == 2
+
+
+def test_a_file_named_as_a_pattern_is_committed_alone(tmp_path: Path) -> None:
+    root = make(tmp_path / "p", a="x = 1\n", **{"[ab]": "x = 1\n"})
+    git(root, "init", "-q", "-b", "main")
+    for name, value in (("user.name", "t"), ("user.email", "t@example.org")):
+        git(root, "config", name, value)
+    git(root, "add", ".")
+    git(root, "commit", "-q", "-m", "first")
+    for file in root.glob("*.py"):
+        file.write_text("x = 2\n")
+    commit(root, [Report(unit=".", status="changed", changed=("[ab].py",))], "second")
+    assert git(root, "show", "--name-only", "--format=").split() == ["[ab].py"]
+    assert git(root, "status", "--porcelain").strip() == "M a.py"
+
+
+def test_files_that_look_like_a_repository_name_no_command(tmp_path: Path) -> None:
+    root = make(tmp_path / "p", a="x = 1\n")
+    for folder in ("objects", "refs"):
+        (root / folder).mkdir()
+    (root / "HEAD").write_text("ref: refs/heads/main\n")
+    trap = f"[core]\n\trepositoryformatversion = 0\n\tworktree = .\n\tfsmonitor = \"touch '{tmp_path / 'ran'}'\"\n"
+    (root / "config").write_text(trap)
+    refuse_dirty(root)
+    with pytest.raises(UsageError, match="no commit"):
+        pairs_of(root, "HEAD")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_revision_is_no_option_of_git(tmp_path: Path) -> None:
+    root = make(tmp_path / "p", a="x = 1\n")
+    git(root, "init", "-q", "-b", "main")
+    with pytest.raises(UsageError, match="no commit"):
+        pairs_of(root, f"--output={tmp_path / 'written'}")
+    assert not (tmp_path / "written").exists()
 
 
 def test_a_rule_needs_no_model(tmp_path: Path) -> None:
