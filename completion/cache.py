@@ -9,6 +9,7 @@ goes on behind it.
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -75,7 +76,7 @@ class SuggestionCache:
                 left = said[typed:] if not closers else _up_to_closers(said[typed:], request) if typed else None
                 if left is not None:
                     left = left if left.strip() else ""
-                    sure = _confidence(entry.suggestion, typed) if left else 0.0
+                    sure = _confidence(entry.suggestion, typed, request) if left else 0.0
                     return replace(entry.suggestion, text=left, start=offset, end=offset, confidence=sure)
         return None
 
@@ -95,9 +96,28 @@ def _up_to_closers(text: str, request: CompletionRequest) -> str | None:
     return None if length is None else text[:length]
 
 
-def _confidence(suggestion: Suggestion, typed: int) -> float:
-    """How sure a suggestion is once some of it was typed: never less than before, lest it vanish while it holds."""
-    return max(suggestion.confidence, *(sure for length, sure in suggestion.later if length <= typed), 0.0)
+def _confidence(suggestion: Suggestion, typed: int, request: CompletionRequest) -> float:
+    """How sure a suggestion is once some of it was typed: never less than before, lest it vanish while it holds.
+
+    That a word ends where the model ended it is not proven by its characters, unless the file has such a word.
+    """
+    said = suggestion.text
+    open_word = typed > 0 and _is_word(said[typed - 1]) and not _is_word(said[typed]) and _is_new_word(request)
+    proven = typed - open_word
+    return max(suggestion.confidence, *(sure for length, sure in suggestion.later if length <= proven), 0.0)
+
+
+def _is_word(char: str) -> bool:
+    return char.isalnum() or char == "_"
+
+
+def _is_new_word(request: CompletionRequest) -> bool:
+    """Does the word before the cursor stand nowhere else in the file?"""
+    start = request.offset
+    while start > 0 and _is_word(request.text[start - 1]):
+        start -= 1
+    word = re.escape(request.text[start : request.offset])
+    return len(re.findall(rf"(?<!\w){word}(?!\w)", request.text)) < 2
 
 
 def _before(text: str, offset: int) -> bytes:

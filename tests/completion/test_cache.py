@@ -107,3 +107,21 @@ def test_what_was_foretold_right_is_surer() -> None:
 )
 def test_typed_along_while_the_editor_closes_brackets(said: str, source: str, left: str | None) -> None:
     assert held(remembering("x = f‸\n", said), source) == left
+
+
+@pytest.mark.parametrize(
+    ("source", "confidence"),
+    [
+        ("width = 1\nreturn ‸\n", 0.1),
+        ("width = 1\nreturn widt‸\n", 0.1),
+        ("width = 1\nreturn widt ‸\n", 0.6),
+        ("widt = 1\nreturn widt‸\n", 0.6),
+    ],
+)
+def test_that_a_new_word_ends_is_not_foretold_by_its_characters(source: str, confidence: float) -> None:
+    cache = SuggestionCache()
+    start = request_at(source.splitlines()[0] + "\nreturn ‸\n")
+    cache.remember(start, replace(suggestion_at(start, "widt * height"), confidence=0.1, later=((4, 0.6),)))
+    found = cache.advance(request_at(source))
+    assert found is not None
+    assert found.confidence == confidence

@@ -233,7 +233,7 @@ async def test_what_was_too_unsure_is_shown_once_its_doubtful_part_is_typed(line
     completer = EngineCompleter(engine)
     shown = []
     for typed in ("", "comp", "compute", "compute(" + line_end, "com"):
-        texts = await completer.complete(request_at(f"{line_end}{typed}‸{line_end}"))
+        texts = await completer.complete(request_at(f"compute{line_end}{typed}‸{line_end}"))
         shown.append([one.text.replace(line_end, "|") for one in texts])
     assert shown == [[], [], ["(|    total,|)"], ["    total,|)"], []]
     assert len(engine.requests) == 1
