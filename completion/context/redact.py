@@ -41,10 +41,10 @@ _BEGINNINGS = (
 """What each of the patterns needs: looking for plain strings first makes most texts a hundred times cheaper."""
 _SAYING = ("pass", "secret", "token", "key", "credential")
 _KNOWN = re.compile("|".join(f"(?:{pattern})" for pattern in _PATTERNS))
-# A value in quotes, given to a name that says what it is.
+# A value in quotes, given to a name that says what it is. Bounded, or "tokentoken…" takes the square of its length.
 _ASSIGNED = re.compile(
-    r"(?P<head>(?:pass(?:word|wd|phrase)|secret|token|api_?key|access_?key|auth_?key|private_?key|credential)\w*"
-    r"['\"\]]?\s*(?::=|[:=]|=>)\s*[a-zA-Z]{0,2}(?P<quote>['\"]))(?P<value>[^'\"\n]{6,})(?P=quote)",
+    r"(?P<head>(?:pass(?:word|wd|phrase)|secret|token|api_?key|access_?key|auth_?key|private_?key|credential)\w{0,80}"
+    r"['\"\]]?\s{0,80}(?::=|[:=]|=>)\s{0,80}[a-zA-Z]{0,2}(?P<quote>['\"]))(?P<value>[^'\"\n]{6,})(?P=quote)",
     re.IGNORECASE,
 )
 _PLACEHOLDER = re.compile(

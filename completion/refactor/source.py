@@ -21,6 +21,8 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _LINE_END = re.compile(r"\r\n|\n|\r")
+NO_PYTHON = (SyntaxError, ValueError, RecursionError, MemoryError)
+"""What Python's parser raises for a text that is no code, or nested too deeply for it."""
 _OF_NAMES = frozenset({"idna", "punycode", "undefined"})
 """Encodings of host names: no file is written in them, and reading a long one takes for ever."""
 _COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")  # PEP 263

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from completion.language import detect
 from completion.refactor.overlay import Mark, Overlay
+from completion.refactor.source import NO_PYTHON
 from completion.refactor.symbols import parse
 from model.errors import RefusedError
 
@@ -43,7 +44,7 @@ def problems(text: str, path: str) -> tuple[Problem, ...]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 tree = ast.parse(text)
-        except (SyntaxError, ValueError, RecursionError) as error:
+        except NO_PYTHON as error:
             line = getattr(error, "lineno", None) or 1
             return (Problem(kind="syntax", line=line, message=f"syntax error: {getattr(error, 'msg', error)}"),)
         return _names(tree, path)
@@ -130,7 +131,7 @@ def top_names(text: str, path: str) -> frozenset[str]:
     """The names that a Python module binds at its top level, wherever in it; `*` for a wildcard import."""
     try:
         tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError):
+    except NO_PYTHON:
         return frozenset({"*"})
     names: set[str] = set()
     waiting: list[ast.AST] = list(tree.body)
@@ -151,7 +152,7 @@ def top_names(text: str, path: str) -> frozenset[str]:
 def _imported(text: str, path: str) -> list[tuple[str, str, int]]:
     try:
         tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError):
+    except NO_PYTHON:
         return []
     found = []
     package = path.rpartition("/")[0].split("/")

@@ -15,6 +15,7 @@ from completion.language import detect
 from completion.refactor.outcome import Extra
 from completion.refactor.overlay import Overlay
 from completion.refactor.scopes import leaves, scopes_of
+from completion.refactor.source import NO_PYTHON
 from completion.refactor.symbols import Parsed, Place, parse
 from model.errors import RefusedError
 
@@ -167,7 +168,7 @@ def _exported(text: str, name: str) -> list[tuple[int, int]]:
     """Spans of the string `name` in `__all__`."""
     try:
         tree = ast.parse(text)
-    except SyntaxError:
+    except NO_PYTHON:
         return []
     starts = [0]
     for line in text.split("\n"):
@@ -196,7 +197,7 @@ def _exported(text: str, name: str) -> list[tuple[int, int]]:
 def _makes_constructor(text: str, name: str) -> bool:
     try:
         tree = ast.parse(text)
-    except SyntaxError:
+    except NO_PYTHON:
         return False
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef) and node.name == name.rpartition(".")[2]:

@@ -9,6 +9,8 @@ import ast
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from completion.refactor.source import NO_PYTHON
+
 Spot = tuple[int, int]
 """A 1-based line and a column in code points, from 0."""
 
@@ -31,7 +33,7 @@ def heirs(text: str, spots: Collection[Spot]) -> list[Heir]:
     """The classes of a text one of whose bases stands at one of the spots; none where it cannot be parsed."""
     try:
         tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError):
+    except NO_PYTHON:
         return []
     lines = text.split("\n")
     found = []

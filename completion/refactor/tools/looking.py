@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from completion.context.redact import redact
 from completion.language import detect
 from completion.refactor.calls import Definition, Diagnostics, FindSymbol, LookingCall, Outline, References, Search
 from completion.refactor.overlay import Overlay
@@ -14,6 +15,8 @@ from model.errors import RefusedError
 MOST_LINES = 20
 MOST_CHARACTERS = 2000
 _LINE_CHARACTERS = 120
+_READ_CHARACTERS = 2000
+"""Of a line, when secrets are looked for: one may begin where it is cut off."""
 
 
 def look(call: LookingCall, overlay: Overlay, *, prefer: str = "") -> str:
@@ -22,7 +25,9 @@ def look(call: LookingCall, overlay: Overlay, *, prefer: str = "") -> str:
         lines = _answer(call, overlay, prefer)
     except RefusedError as error:
         return f"{error.message} {error.hint}"[:MOST_CHARACTERS]
-    return bounded(lines)
+    # Answers go into a prompt, as other files' snippets do.
+    first = redact("\n".join(line[:_READ_CHARACTERS] for line in lines[:MOST_LINES])).split("\n")
+    return bounded([*first, *lines[MOST_LINES:]])
 
 
 def bounded(lines: list[str]) -> str:

@@ -10,6 +10,7 @@ import ast
 from collections.abc import Sequence
 
 from completion.refactor.overlay import Overlay
+from completion.refactor.source import NO_PYTHON
 from model.errors import RefusedError
 
 
@@ -21,7 +22,7 @@ def follow(overlay: Overlay, name: str, *, old_path: str, new_path: str) -> None
         try:
             text = overlay.read(path)
             tree = ast.parse(text)
-        except (RefusedError, SyntaxError, ValueError):
+        except (RefusedError, *NO_PYTHON):
             continue  # what cannot be read is reported where the change is verified
         changed = _followed(text, tree, name, path, old_path, new_path)
         if changed != text:

@@ -22,6 +22,7 @@ from rope.base.project import Project, get_no_project
 from rope.base.resources import File, Folder
 
 from completion.refactor.overlay import Overlay
+from completion.refactor.source import NO_PYTHON
 from model.errors import RefusedError
 
 _PREFERENCES: dict[str, Any] = {
@@ -115,7 +116,7 @@ def mirror(overlay: Overlay) -> Iterator[Mirror]:
     except exceptions.RopeError as error:
         message = str(error).strip() or type(error).__name__
         raise RefusedError(f"Rope refuses: {message}", hint="Choose another place or another change.") from error
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError, SyntaxError, RecursionError) as error:
+    except (AttributeError, IndexError, KeyError, TypeError, *NO_PYTHON) as error:
         # Rope meets code that it does not understand with whatever its internals raise.
         raise RefusedError(
             f"Rope cannot do this here ({type(error).__name__}: {error}).", hint="Choose another change."

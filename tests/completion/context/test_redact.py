@@ -83,3 +83,11 @@ def test_looking_for_beginnings_first_loses_nothing() -> None:
 
 def test_a_trace_of_a_secret_is_not_printed_either() -> None:
     assert prints_secret(f'key = "{REDACTED}"')
+
+
+@pytest.mark.parametrize("name", ["token", "password", "api_key"])
+def test_a_name_repeated_without_end_costs_no_more_than_its_length(name: str) -> None:
+    """Unbounded, this takes minutes."""
+    text = name * 60_000
+    assert redact(text) == text
+    assert redact(f"{text}\n{name} = '{RANDOM}'") == f"{text}\n{name} = '{REDACTED}'"

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from completion.refactor.calls import OrganizeImports
+from completion.refactor.calls import Definition, OrganizeImports, Rename, Search
+from completion.refactor.carry_out import carry_out
 from completion.refactor.journal import Journal
 from completion.refactor.overlay import Change, Overlay
+from completion.refactor.tools.looking import look
 from completion.refactor.tools.organize import organize_imports
+from completion.refactor.verify import problems
 from model.errors import RefusedError
 from tests.completion.refactor.casefile import write_files
 
@@ -134,3 +137,27 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None
     os.mkfifo(root / "a.py")
     with pytest.raises(RefusedError, match="changed meanwhile"):
         Journal(root, folder=tmp_path / "journal").apply(changes, label="try")
+
+
+def test_secrets_of_other_files_are_in_no_answer(tmp_path: Path) -> None:
+    key = "ghp_" + "q7Zk2Lx9Vb4Nw8Rt1Yc6Hf3Jd5Gs0Mp2Aa9xY8"
+    write_files(tmp_path, {"a.py": f"class Login:\n    key = '{key}'\n    name = 'me'\n"})
+    for call in (Definition(symbol="Login"), Search(text="key = "), Search(text="name")):
+        answer = look(call, Overlay(tmp_path))
+        assert key[:20] not in answer
+        assert "name = 'me'" in answer or "[redacted]" in answer
+
+
+DEEP = ["-" * 100_000 + "1\n", "x = " + "a + " * 3000 + "a\n", "x = " + "(" * 60_000]
+
+
+@pytest.mark.parametrize("text", DEEP, ids=["minus", "sum", "brackets"])
+def test_one_file_that_is_too_deep_for_python_does_not_stop_the_others(tmp_path: Path, text: str) -> None:
+    write_files(
+        tmp_path, {"deep.py": text, "a.py": "def one():\n    return 1\n", "b.py": "from a import one\n\none()\n"}
+    )
+    problems(text, "deep.py")
+    overlay = Overlay(tmp_path)
+    outcome = carry_out(Rename(symbol="a.py::one", new_name="uno"), overlay)
+    assert outcome.done, outcome.refused
+    assert overlay.read("b.py") == "from a import uno\n\nuno()\n"
