@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "model": {"model"},
 }
 # The exception tree and the seam's plain data are everybody's.
-EVERYBODYS = {"model.errors", "model.api", "model.status"}
+EVERYBODYS = {"model.errors", "model.api", "model.rooms", "model.status"}
 ONLY_IN_LSP = {"pygls", "lsprotocol"}
 HEAVY = {"torch", "xformers", "triton", "numpy", "transformers"}
 
