@@ -55,7 +55,7 @@ def read_tekken(path: Path) -> Tokenizer:
         special = _special(layout, reserved)
         start, end = special.index("<s>"), special.index("</s>")
         bpe = _bpe(pieces, reserved, str(config["pattern"]))
-    except (OSError, ValueError, KeyError, TypeError, IndexError, binascii.Error) as error:
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError, binascii.Error) as error:
         raise CheckpointError(f"{path} is damaged ({error!r}).", hint="Fetch the file again.") from error
     tokens = [*special, *map(_spelled, pieces)]
     return Tokenizer(

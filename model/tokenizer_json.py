@@ -131,7 +131,7 @@ def _beside(folder: Path) -> dict[str, dict[str, Any]]:
         path = folder / name
         try:
             value = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise _damaged(path, error) from error
         found[name] = value if isinstance(value, dict) else {}
     return found

@@ -8,6 +8,18 @@ from typing import Any
 
 from model.errors import CheckpointError
 
+_MOST_LAYERS, _MOST_EXPERTS = 1000, 4096
+_MOST = {
+    "num_hidden_layers": _MOST_LAYERS,
+    "n_layers": _MOST_LAYERS,
+    "block_count": _MOST_LAYERS,
+    "num_local_experts": _MOST_EXPERTS,
+    "num_experts": _MOST_EXPERTS,
+    "n_routed_experts": _MOST_EXPERTS,
+    "expert_count": _MOST_EXPERTS,
+}
+"""Of what a table is made before any weight is looked for: a damaged number must not take all memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -19,7 +31,7 @@ class Settings:
     def integer(self, key: str, default: int | None = None) -> int:
         """A count. null counts as absent; without a default, absent is an error."""
         value = self._value(key, default)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MOST.get(key, value):
             raise self.wrong(key)
         return value
 

@@ -75,6 +75,6 @@ def _token(value: object) -> str:
 def _json(path: Path) -> dict[str, Any]:
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # what cannot be read names no template, and the caller says so
+    except (OSError, ValueError, RecursionError):  # what cannot be read names no template, and the caller says so
         return {}
     return body if isinstance(body, dict) else {}

@@ -65,7 +65,7 @@ def read_json(path: Path) -> dict[str, object]:
         raise CheckpointError(
             f"{path.parent.name} has no {path.name}.", hint="The folder is incomplete; fetch the model again."
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}).", hint="Fetch the file again.") from error
     if not isinstance(value, dict):
         raise CheckpointError(f"{path} is no JSON object.", hint="Fetch the file again.")

@@ -70,7 +70,7 @@ def shards(folder: Path) -> list[Path]:
     try:
         places = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         names = sorted({str(name) for name in places.values()})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{index} is damaged ({error}).", hint="Fetch the file again.") from error
     absent = [name for name in names if Path(name).name != name or not (folder / name).is_file()]
     if absent:

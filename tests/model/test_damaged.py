@@ -122,6 +122,31 @@ def test_a_wrong_shape_is_named(layout: str, tmp_path: Path) -> None:
     assert "has shape" in said
 
 
+@pytest.mark.parametrize("layout", ["hf", "mistral safetensors"])
+@pytest.mark.parametrize("most", [1001, 2**62])
+def test_more_layers_than_memory_has_room_for_are_refused_at_once(layout: str, most: int, tmp_path: Path) -> None:
+    path = _write(layout, tmp_path)
+    file, key = (path / "config.json", "num_hidden_layers") if layout == "hf" else (path / "params.json", "n_layers")
+    file.write_text(json.dumps(json.loads(file.read_text()) | {key: most}))
+    assert f"{most} for {key}" in _refused(path)
+
+
+DEEP = '{"a": ' + "[" * 100_000 + "]" * 100_000 + "}"
+
+
+@pytest.mark.parametrize(
+    ("layout", "name"),
+    [
+        ("hf", "config.json"), ("hf", "tokenizer.json"), ("hf", "generation_config.json"),
+        ("hf shards", "model.safetensors.index.json"), ("mistral safetensors", "params.json"),
+    ],
+)  # fmt: skip
+def test_what_is_nested_without_end_is_damage(layout: str, name: str, tmp_path: Path) -> None:
+    path = _write(layout, tmp_path)
+    (path / name).write_text(DEEP)
+    assert name in _refused(path)
+
+
 class _Command:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return print, ("code ran",)
