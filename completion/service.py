@@ -325,7 +325,8 @@ def _silent(situation: Situation) -> str:
         return "the cursor stands inside a word"
     if site.line.strip():
         return ""
-    if site.rest_of_line.strip()[:1] not in ("", *CLOSERS):
+    rest = site.rest_of_line.strip()
+    if rest[:1] not in CLOSERS and any(map(str.isalnum, rest)):
         return "the cursor stands before the text of its line"
     syntax = situation.syntax() if site.line else None
     closes = situation.language.blocks == "indent" or site.next_line.strip()[:1] in CLOSERS

@@ -196,9 +196,7 @@ class StoppingGuard:
         """A line ends where it ends, unless it opened what is still open: brackets, a long string, a body."""
         if self._closes_again(lines, index):
             return Cut(_length(lines, index + 1), "suffix")
-        rest = self._site.rest_of_line.strip()
-        says_rest = index == 0 and rest and lines[0].rstrip().endswith(rest)
-        if self._max_lines == 1 or says_rest or not self._is_open(lines, index):
+        if self._max_lines == 1 or (index == 0 and self._says_rest(lines[0])) or not self._is_open(lines, index):
             return Cut(_length(lines, index + 1), "line")
         if index + 1 >= self._max_lines:
             return Cut(_length(lines, 1), "lines")
@@ -230,6 +228,11 @@ class StoppingGuard:
 
     def _in_long_string(self, text: str) -> bool:
         return any(text.count(quote) % 2 for quote in _LONG_QUOTES.get(self._language.id, ()))
+
+    def _says_rest(self, line: str) -> bool:
+        """Does the line end as the cursor's line does already, with nothing open before that?"""
+        rest, said = self._site.rest_of_line.strip(), line.rstrip()
+        return bool(rest) and said.endswith(rest) and not unclosed(said[: -len(rest)], self._language.line_comment)
 
     def _closes_again(self, lines: list[str], index: int) -> bool:
         """Does the text close what is closed behind the cursor, and go on to another line? The rest is not wanted."""

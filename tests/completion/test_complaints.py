@@ -88,6 +88,11 @@ async def test_runs_into_the_text_of_the_line(source: str, generated: str) -> No
     assert await shown(source, generated) == ""
 
 
+async def test_a_docstrings_end_is_no_text_of_the_line() -> None:
+    source = 'def f():\n    """Do it.\n\n    ‸"""\n    pass\n'
+    assert await shown(source, "And more.") == "And more."
+
+
 @pytest.mark.parametrize(
     ("source", "path", "expected"),
     [

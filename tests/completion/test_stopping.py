@@ -77,6 +77,13 @@ def test_a_line_that_closes_what_is_closed_already(
 
 def test_a_line_that_says_its_rest_again() -> None:
     assert check("def f(a)‸:\n    pass\n", " -> int:\n    pass\n", " -> int:", syntax=True) == "line"
+    assert check("for (const p of ‸ {\n", "points {\n  go();\n", "points {", path="a.js") == "line"
+
+
+def test_a_value_of_several_lines_is_more_than_its_rest() -> None:
+    said = "{\n        'b': 1,\n    }"
+    assert check("x = {\n    'a': ‸,\n}\n", said + ",\n    'c': 2\n", said + ",", syntax=True) == "line"
+    assert check("x = {\n    'a': ‸,\n}\n", "f(b,\n           c),\n", "f(b,\n           c),", syntax=True) == "line"
 
 
 def test_open_brackets_do_not_run_away() -> None:
