@@ -18,6 +18,7 @@ from model.hosted.accounting import ledger_path, prices_path, read_prices, read_
 from model.hosted.address import is_hosted, parse_hosted
 from model.hosted.keys import find_key
 from model.paths import cache_dir, log_dir, runtime_dir
+from model.service.address import shown_url
 
 
 class Verdict(StrEnum):
@@ -180,7 +181,7 @@ def _engines() -> Iterator[Finding]:
 def _where_text_goes(url: str | None) -> Finding:
     if url is None:
         return Finding(subject="privacy", verdict=Verdict.OK, detail="text goes to the engine on this machine only")
-    return Finding(subject="privacy", verdict=Verdict.OK, detail=f"text around the cursor is sent to {url}")
+    return Finding(subject="privacy", verdict=Verdict.OK, detail=f"text around the cursor is sent to {shown_url(url)}")
 
 
 def _address(model: str) -> str:

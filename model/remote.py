@@ -19,7 +19,7 @@ from model import chat_wire, fim, wire
 from model.api import Chunk, EngineTimings, Feedback, FinishReason, GenerateRequest, ModelInfo, Usage
 from model.chat import ChatChunk, ChatRequest
 from model.errors import EngineUnavailableError, EngineUnreachableError, RequestError, UsageError
-from model.service.address import is_loopback
+from model.service.address import is_loopback, shown_url
 from model.sse import EventDecoder
 from model.status import EngineState, EngineStatus
 
@@ -67,7 +67,7 @@ class HttpEngine:
     @property
     def where(self) -> str:
         """The server, for people."""
-        return str(self._socket_path) if self._socket_path is not None else self._url
+        return str(self._socket_path) if self._socket_path is not None else shown_url(self._url)
 
     async def info(self) -> ModelInfo:
         """The model that is served; on tersely's own server this waits until it is loaded."""
@@ -320,7 +320,9 @@ def _base(url: str) -> str:
     except ValueError:
         sound = False
     if not sound:
-        raise UsageError(f"{url!r} is not the address of a server.", hint="Write it as http://127.0.0.1:8000.")
+        raise UsageError(
+            f"{shown_url(url)!r} is not the address of a server.", hint="Write it as http://127.0.0.1:8000."
+        )
     return url.rstrip("/").removesuffix("/v1")
 
 

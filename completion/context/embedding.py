@@ -15,9 +15,11 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from math import sqrt
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 from completion.context.redact import redact
 from model.errors import EngineError, EngineUnavailableError, RequestError
+from model.service.address import is_loopback, shown_url
 
 if TYPE_CHECKING:
     import httpx
@@ -48,6 +50,7 @@ class HttpEmbedder:
     def __init__(self, url: str, *, model: str, token: str | None = None, transport: Any = None) -> None:
         """`url`: up to `/v1`. `transport`: an `httpx.BaseTransport` in the place of the network."""
         self._url = url.rstrip("/") + "/embeddings"
+        self._where = shown_url(self._url)
         self._model, self._token = model, token
         self._transport: httpx.BaseTransport | None = transport
         self._http: httpx.Client | None = None
@@ -58,12 +61,16 @@ class HttpEmbedder:
 
         if self._http is None:
             headers = {} if self._token is None else {"Authorization": f"Bearer {self._token}"}
-            self._http = httpx.Client(transport=self._transport, headers=headers, timeout=_TIMEOUT_S)
+            # A proxy of the environment is for the world outside, never for this machine.
+            here = is_loopback(urlsplit(self._url).hostname or "")
+            self._http = httpx.Client(
+                transport=self._transport, headers=headers, timeout=_TIMEOUT_S, trust_env=not here
+            )
         try:
             answer = self._http.post(self._url, json={"model": self._model, "input": list(texts)})
         except httpx.HTTPError as error:
             raise EngineUnavailableError(
-                f"No embeddings from {self._url}: {error}.",
+                f"No embeddings from {self._where}: {error}.",
                 hint="Start that server, or unset tersely.embeddings.url.",
             ) from error
         try:
@@ -72,12 +79,12 @@ class HttpEmbedder:
             vectors = [[float(value) for value in row["embedding"]] for row in rows]
         except (httpx.HTTPStatusError, ValueError, KeyError, TypeError) as error:
             raise RequestError(
-                f"{self._url} does not answer with embeddings: {answer.status_code}.",
+                f"{self._where} does not answer with embeddings: {answer.status_code}.",
                 hint="Check tersely.embeddings.url (it ends in /v1) and tersely.embeddings.model.",
             ) from error
         if len(vectors) != len(texts):
             raise RequestError(
-                f"{self._url} gave {len(vectors)} vectors for {len(texts)} texts.",
+                f"{self._where} gave {len(vectors)} vectors for {len(texts)} texts.",
                 hint="Ask a server that follows OpenAI's embeddings.",
             )
         return vectors

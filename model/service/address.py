@@ -9,6 +9,7 @@ import contextlib
 import ipaddress
 import json
 import os
+import re
 import socket
 import stat
 from collections.abc import Iterator
@@ -33,6 +34,11 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def shown_url(url: str) -> str:
+    """An address for people and logs: without the name and password that it may hold."""
+    return re.sub(r"(?<=//)[^/?#]*@", "", url)
 
 
 def private_dir() -> Path:

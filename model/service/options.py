@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from model.errors import UsageError
 from model.hosted.address import is_hosted, parse_hosted
 from model.registry import DEFAULT_MODEL, MODELS
-from model.service.address import is_loopback
+from model.service.address import is_loopback, shown_url
 
 DTYPES = ("auto", "float32", "bfloat16")
 QUANTIZATIONS = ("auto", "none", "int8", "int4", "fp8", "fp8-block")
@@ -94,7 +94,7 @@ class EngineOptions:
         if self.is_hosted:
             return parse_hosted(self.model).name
         if self.is_url:
-            return urlsplit(self.model).netloc
+            return urlsplit(shown_url(self.model)).netloc
         return self.model if self.model in MODELS else Path(self.model).stem
 
     def resolved(self) -> EngineOptions:

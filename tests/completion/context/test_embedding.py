@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Sequence
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import httpx
@@ -71,10 +73,37 @@ def test_a_server_that_is_gone_is_said_so() -> None:
     def refuse(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused", request=request)
 
-    embedder = HttpEmbedder("http://h/v1", model="m", transport=httpx.MockTransport(refuse))
+    embedder = HttpEmbedder("http://me:word@h/v1", model="m", transport=httpx.MockTransport(refuse))
     with pytest.raises(EngineUnavailableError) as raised:
         embedder.embed(["a"])
+    assert "word" not in str(raised.value)
     assert "embeddings.url" in raised.value.hint
+
+
+def test_what_is_for_this_machine_goes_to_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Server(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            body = json.dumps({"data": [{"index": 0, "embedding": [1.0]}]}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            pass
+
+    for name in ("http_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with HTTPServer(("127.0.0.1", 0), Server) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        embedder = HttpEmbedder(f"http://me:word@127.0.0.1:{server.server_port}/v1", model="m")
+        assert embedder.embed(["a"]) == [[1.0]]
+        embedder.close()
+        thread.join()
 
 
 def test_what_is_missing_is_fetched_for_the_next_time_and_once() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from model.errors import EngineUnavailableError, UsageError
+from model.remote import HttpEngine
 from model.service import address
 from model.service.address import RunningEngine
 from model.service.auth import write_token
@@ -19,6 +20,29 @@ from model.service.options import EngineOptions
 posix = pytest.mark.skipif(os.name != "posix", reason="Unix sockets and file modes are POSIX's")
 OPTIONS = EngineOptions(model="fake:x")
 ENGINE = RunningEngine(key="k", model="m", pid=1, version="1", host="127.0.0.1", port=9)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://me:word@host:8000/v1", "http://host:8000/v1"),
+        ("https://me:w@rd@host", "https://host"),
+        ("http://[::1]:8000/a@b?c@d", "http://[::1]:8000/a@b?c@d"),
+    ],
+)
+def test_an_address_is_shown_without_its_password(url: str, shown: str) -> None:
+    assert address.shown_url(url) == shown
+
+
+def test_what_is_no_address_is_told_without_a_password() -> None:
+    with pytest.raises(UsageError, match="ftp://host") as caught:
+        HttpEngine("ftp://me:word@host")
+    assert "word" not in str(caught.value)
+
+
+def test_an_engine_before_a_server_is_not_named_by_a_password() -> None:
+    assert EngineOptions(model="http://me:word@host:8000/v1").model_name == "host:8000"
+    assert HttpEngine("http://me:word@host:8000/v1").where == "http://host:8000"
 
 
 @posix
