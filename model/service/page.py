@@ -66,9 +66,14 @@ async def _index(request: Request) -> Response:
 
 
 async def _file(request: Request) -> Response:
-    path = (_FILES / request.path_params["name"]).resolve()
-    if not path.is_relative_to(_FILES.resolve()) or path.suffix not in _TYPES or not path.is_file():
-        raise RequestError(f"The page has no file {request.path_params['name']!r}.", hint="Open / instead.")
+    name: str = request.path_params["name"]
+    try:
+        path = (_FILES / name).resolve()
+        found = path.is_relative_to(_FILES.resolve()) and path.suffix in _TYPES and path.is_file()
+    except (OSError, ValueError):  # a name too long for any file, or with a NUL
+        found = False
+    if not found:
+        raise RequestError(f"The page has no file {name[:80]!r}.", hint="Open / instead.")
     return _answer(path)
 
 

@@ -89,7 +89,16 @@ def test_the_library_comes_with_its_licence():
 
 @pytest.mark.parametrize(
     "path",
-    ["/page/", "/page/nothing.js", "/page/../page.py", "/page/%2e%2e/page.py", "/page/uplot/LICENSE", "/page/uplot"],
+    [
+        "/page/",
+        "/page/nothing.js",
+        "/page/../page.py",
+        "/page/%2e%2e/page.py",
+        "/page/uplot/LICENSE",
+        "/page/uplot",
+        "/page/%00.js",
+        f"/page/{'a' * 5000}.js",
+    ],
 )
 async def test_no_other_files_are_served(path: str):
     async with client_of(FakeEngine(TEXT)) as client:
