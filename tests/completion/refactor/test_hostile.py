@@ -12,6 +12,7 @@ from completion.refactor.calls import Definition, OrganizeImports, Rename, Searc
 from completion.refactor.carry_out import carry_out
 from completion.refactor.journal import Journal
 from completion.refactor.overlay import Change, Overlay
+from completion.refactor.tools import organize
 from completion.refactor.tools.looking import look
 from completion.refactor.tools.organize import organize_imports
 from completion.refactor.verify import problems
@@ -32,6 +33,19 @@ def test_modules_of_the_workspace_are_not_run_in_place_of_ruff(
     organize_imports(OrganizeImports(path="a.py"), overlay)
     assert overlay.read("a.py").startswith("import os\nimport sys\n")
     assert not trap.exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="devices and pipes of POSIX")
+def test_a_configuration_that_never_ends_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unbounded, it takes all memory."""
+    before = {"a.py": "import sys\nimport os\n\nprint(os, sys)\n"}
+    for name, target in {"device": "/dev/zero", "pipe": str(tmp_path / "fifo")}.items():
+        write_files(tmp_path / name, {**before, "ruff.toml": f'extend = "{target}"\n'})
+        os.mkfifo(tmp_path / "fifo") if name == "pipe" else None
+        monkeypatch.setattr(organize, "_TIME_LIMIT_S", 60.0 if name == "device" else 3.0)
+        overlay = Overlay(tmp_path / name)
+        organize_imports(OrganizeImports(path="a.py"), overlay)
+        assert overlay.read("a.py").startswith("import os\nimport sys\n")
 
 
 def rewritten(root: Path, path: str = "a.py") -> tuple[Change, ...]:
