@@ -7,6 +7,7 @@ both sides; what a command made, changed or removed in the copy is undone by the
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -18,6 +19,7 @@ from pathlib import Path
 LINKED = frozenset({".venv", "venv", "node_modules", "target", ".tox", ".nox"})
 """At the top of the tree."""
 LEFT_OUT = frozenset({"__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis"})
+_SPARE_BYTES = 64 << 20
 _OBJECTS = ".git/objects"
 _BORROWED = (_OBJECTS, f"{_OBJECTS}/info", f"{_OBJECTS}/info/alternates")
 
@@ -37,10 +39,12 @@ class WorkCopy:
     def refresh(self, changes: Mapping[str, bytes | None]) -> int:
         """Have the copy as the tree is, with changes: paths and their new bytes, None for a file that goes.
 
-        Returns how many files were copied. Raises `OSError` where the tree cannot be read, or the copy not be written.
+        Returns how many files were copied. Raises `OSError` where the tree cannot be read, or the copy not be written;
+        before anything is copied, where it has no room.
         """
         self.folder.mkdir(exist_ok=True)
         wanted = dict(_entries(self._root, leave_out=LEFT_OUT))
+        self._require_room(wanted)
         for path, held in list(_entries(self.folder)):
             if path not in _BORROWED and (path not in wanted or _kind(path, wanted[path]) != _kind("", held)):
                 _remove(self.folder / path)
@@ -56,6 +60,14 @@ class WorkCopy:
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(content)
         return copied
+
+    def _require_room(self, wanted: Mapping[str, os.stat_result]) -> None:
+        """A disk that is full hurts others than us."""
+        new = (held for path, held in wanted.items() if self._seen.get(path, (None, None))[0] != _mark(held))
+        needed_bytes = sum(held.st_size for held in new if stat.S_ISREG(held.st_mode)) + _SPARE_BYTES
+        if shutil.disk_usage(self.folder).free < needed_bytes:
+            reason = f"a copy of {self._root} needs {needed_bytes / 1e9:.1f} GB (TMPDIR says where it lies)"
+            raise OSError(errno.ENOSPC, reason)
 
     def _bring(self, path: str, held: os.stat_result) -> bool:
         """Have one entry of the tree in the copy; whether it was copied."""

@@ -130,3 +130,19 @@ def test_the_copy_goes_with_its_owner(root: Path) -> None:
     folder = copy.folder
     del copy
     assert not folder.parent.exists()
+
+
+def test_a_tree_that_has_no_room_is_not_begun(root: Path) -> None:
+    """A file of holes: small in a clone, and larger than the disk in a copy."""
+    with (root / "data.bin").open("wb") as file:
+        file.truncate(1 << 42)
+    copy = WorkCopy(root)
+    with pytest.raises(OSError, match="needs 4398.* GB"):
+        copy.refresh({})
+    assert list(copy.folder.iterdir()) == []
+    (root / "data.bin").unlink()
+    copy.refresh({})
+    with (root / "a.py").open("ab") as file:
+        file.truncate(1 << 42)
+    with pytest.raises(OSError, match="needs 4398.* GB"):
+        copy.refresh({})
