@@ -137,12 +137,12 @@ def test_a_tree_that_has_no_room_is_not_begun(root: Path) -> None:
     with (root / "data.bin").open("wb") as file:
         file.truncate(1 << 42)
     copy = WorkCopy(root)
-    with pytest.raises(OSError, match="needs 4398.* GB"):
+    with pytest.raises(OSError, match="needs 4398"):
         copy.refresh({})
     assert list(copy.folder.iterdir()) == []
     (root / "data.bin").unlink()
     copy.refresh({})
     with (root / "a.py").open("ab") as file:
         file.truncate(1 << 42)
-    with pytest.raises(OSError, match="needs 4398.* GB"):
+    with pytest.raises(OSError, match="needs 4398"):
         copy.refresh({})
