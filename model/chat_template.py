@@ -25,6 +25,9 @@ _PRIVATE = range(0xE000, 0xF8FF)
 """Characters that no writing uses: one that the conversation lacks breaks up what looks like a control token."""
 
 
+_WITHOUT_END = (RecursionError, MemoryError)
+
+
 class ChatTemplate:
     """A template's `source` with the names that it may use: the control tokens, and those of start and end.
 
@@ -61,7 +64,7 @@ class ChatTemplate:
                 text = self._rendered(messages, functions, mark, parsed=True)
             except TypeError:  # DeepSeek's templates join arguments as text, others want them as data
                 text = self._rendered(messages, functions, mark, parsed=False)
-        except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, *_WITHOUT_END) as error:
             raise RequestError(
                 f"The model's chat template refuses this conversation: {error}.",
                 hint="Most want an optional system message first, then user and assistant in turns.",

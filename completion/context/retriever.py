@@ -16,6 +16,7 @@ from completion.context.library import Library
 from completion.context.rank import Budget, Ranked, Shown, choose, rank
 from completion.context.redact import redact
 from completion.context.resolve import members
+from completion.context.scanner import is_secret_name
 from completion.context.site import Surroundings, look_around, read_ahead, receiver_at
 from completion.language import detect
 
@@ -84,7 +85,11 @@ class Retriever:
         candidates = Gatherer(library, site, request.text, self.recent, is_late, self._likeness).gather()
         library.limit(None)
         self._cut_short = is_late()
-        return site, [one for one in candidates if one.path != request.path]
+        return site, [one for one in candidates if one.path != request.path and not self._is_private(one.path)]
+
+    def _is_private(self, path: str) -> bool:
+        """Whether the editor shows a file of secrets: the index has none, and no other file's prompt gets it either."""
+        return self.library.has_buffer(path) and is_secret_name(path)
 
     def _clock(self) -> Callable[[], bool]:
         """Starts the time limit; what is returned tells whether it is over. Ranking needs what is left of it."""

@@ -91,6 +91,7 @@ BAD = {
     "no template": ("{% for %}", "refuses"),
     "out of the sandbox": ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "refuses"),
     "endless": ("{% for i in range(10 ** 9) %}x{% endfor %}", "refuses"),
+    "of itself": ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "refuses"),
     "unknown": ("{{ nothing.at.all }}", "refuses"),
 }
 

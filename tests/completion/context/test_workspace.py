@@ -89,6 +89,17 @@ async def test_a_buffer_is_shown_elsewhere_as_it_was_left(root: Path) -> None:
     await workspace.aclose()
 
 
+@pytest.mark.parametrize(("path", "shown"), [("secrets.py", 0), ("settings.py", 1)])
+async def test_an_open_file_of_secrets_is_shown_to_no_other(root: Path, path: str, shown: int) -> None:
+    workspace = Workspace(index=False, time_limit_ms=None)
+    workspace.set_roots([str(root)])
+    workspace.document_changed(str(root), path, "def pin_of(name):\n    return 4711\n", "python")
+    await workspace.snippets(request_in(root, "‸", path="first.py"), Budget())
+    question = request_in(root, f"from {path[:-3]} import pin_of\n\nx = pin_of(‸\n")
+    assert len(await workspace.snippets(question, Budget())) == shown
+    await workspace.aclose()
+
+
 async def test_a_root_that_is_let_go_is_no_longer_indexed(root: Path) -> None:
     workspace = Workspace(time_limit_ms=None, first_wait_s=60)
     workspace.set_roots([str(root)])
