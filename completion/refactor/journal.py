@@ -97,9 +97,9 @@ class Journal:
             return None
         with self._lock:
             self._no_unfinished()
-            for change in changes:
-                self._unchanged(change)
             with disk_errors("Nothing was written."):
+                for change in changes:
+                    self._unchanged(change)
                 try:
                     run = self._prepare(changes, label, group)
                 finally:
@@ -154,8 +154,8 @@ class Journal:
             for name, content in (("old", change.seen), ("new", change.content)):
                 if content is not None:
                     write(draft / f"{index}.{name}", content)
-            file = self.root / change.path
-            mode = file.stat().st_mode & 0o7777 if change.seen is not None else 0
+            like = change.path if change.seen is not None else change.origin
+            mode = 0 if like is None else self._mode(like)
             entries.append(_Entry(path=change.path, old=digest(change.seen), new=digest(change.content), mode=mode))
         manifest = _Manifest(
             root=os.fsencode(self.root).decode("utf-8", "backslashreplace"), label=label, entries=tuple(entries),
@@ -281,6 +281,11 @@ class Journal:
             return digest(file.read_bytes()) if stat.S_ISREG(file.stat().st_mode) else "no file"
         except (FileNotFoundError, NotADirectoryError):
             return ""
+
+    def _mode(self, path: str) -> int:
+        """0 for what is no file: an editor's buffer may never have been one."""
+        file = self.root / path
+        return file.stat().st_mode & 0o7777 if file.is_file() else 0
 
     def _folders(self) -> list[Path]:
         found = [one for one in self.folder.iterdir() if one.name.isdigit()]

@@ -30,7 +30,8 @@ MAX_BYTES = 4_000_000
 class Change:
     """What becomes of one file. `before` is None for a new file, `after` for one that goes. Bytes as on disk.
 
-    `seen` is what lay on disk when it was read (an editor's buffer may differ from it).
+    `seen` is what lay on disk when it was read (an editor's buffer may differ from it). `origin` is the file that a new
+    one was moved from, and takes its mode from.
     """
 
     path: str
@@ -38,6 +39,7 @@ class Change:
     after: str | None
     seen: bytes | None
     content: bytes | None
+    origin: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class Mark:
 
     texts: Mapping[str, str | None]
     manners: Mapping[str, Source]
+    origins: Mapping[str, str]
 
 
 class Overlay:
@@ -65,6 +68,7 @@ class Overlay:
         self._seen: dict[str, bytes] = {}
         self._sources: dict[str, Source] = {}
         self._manners: dict[str, Source] = {}
+        self._origins: dict[str, str] = {}
         self._listing: list[str] | None = None
 
     def paths(self, *, language: str | None = None, under: str = "") -> list[str]:
@@ -119,7 +123,10 @@ class Overlay:
         self._texts[path] = None
 
     def move(self, path: str, to_path: str) -> None:
-        """Give a file another path; encoding and line ends go with it. Raises `RefusedError`, also if that exists."""
+        """Give a file another path; encoding, line ends and mode go with it.
+
+        Raises `RefusedError`, also if that path exists.
+        """
         path, to_path = _clean(path), _clean(to_path)
         if self.exists(to_path) or (self.root / to_path).exists():
             raise RefusedError(f"There is a {to_path} already.", hint="Choose another path.")
@@ -129,14 +136,15 @@ class Overlay:
         self.write(to_path, text)
         if manner is not None:
             self._manners[to_path] = manner
+        self._origins[to_path] = self._origins.pop(path, path)
 
     def mark(self) -> Mark:
         """This moment, for `rollback`."""
-        return Mark(dict(self._texts), dict(self._manners))
+        return Mark(dict(self._texts), dict(self._manners), dict(self._origins))
 
     def rollback(self, mark: Mark) -> None:
         """Forget every change since a moment."""
-        self._texts, self._manners = dict(mark.texts), dict(mark.manners)
+        self._texts, self._manners, self._origins = dict(mark.texts), dict(mark.manners), dict(mark.origins)
 
     def changed_since(self, mark: Mark) -> tuple[str, ...]:
         """Paths whose text differs from that moment's."""
@@ -157,13 +165,15 @@ class Overlay:
                 continue
             manner = self._manner(path) or Source(text="")
             content = None if after is None else manner.encode(after, path=path)
-            made.append(Change(path=path, before=before, after=after, seen=self._seen.get(path), content=content))
+            seen, origin = self._seen.get(path), self._origins.get(path)
+            made.append(Change(path=path, before=before, after=after, seen=seen, content=content, origin=origin))
         return tuple(made)
 
     def settle(self) -> None:
         """The changes were written: from now on the disk stands for itself again."""
         self._texts.clear()
         self._manners.clear()
+        self._origins.clear()
         self._sources.clear()
         self._seen.clear()
         self._listing = None

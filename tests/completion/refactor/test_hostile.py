@@ -92,6 +92,26 @@ def test_the_bytes_of_private_files_stay_private(tmp_path: Path) -> None:
     assert [folder.stat().st_mode & 0o777 for folder in (tmp_path / "journal").iterdir()] == [0o700]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+@pytest.mark.parametrize("mode", [0o600, 0o755])
+def test_a_file_that_is_moved_keeps_its_mode(tmp_path: Path, mode: int) -> None:
+    root, journal = tmp_path / "root", Journal(tmp_path / "root", folder=tmp_path / "journal")
+    write_files(root, {"a.py": "old\n"})
+    (root / "a.py").chmod(mode)
+    overlay = Overlay(root)
+    mark = overlay.mark()
+    overlay.move("a.py", "given/up.py")
+    overlay.rollback(mark)
+    overlay.move("a.py", "on/the/way.py")
+    overlay.move("on/the/way.py", "there/b.py")
+    overlay.write("given/up.py", "other\n")
+    journal.apply(overlay.changes(), label="try")
+    assert (root / "there/b.py").stat().st_mode & 0o777 == mode
+    assert (root / "given/up.py").stat().st_mode & 0o777 not in (0o600, 0o755)
+    journal.undo()
+    assert (root / "a.py").stat().st_mode & 0o777 == mode
+
+
 @pytest.mark.parametrize("moment", ["write a.py", "written a.py", "replace a.py"])
 def test_what_is_saved_at_the_last_moment_is_not_lost(tmp_path: Path, moment: str) -> None:
     root = tmp_path / "root"
