@@ -39,14 +39,15 @@ class Finding:
     hint: str = ""
 
 
-def examine(model: str, *, url: str | None = None) -> list[Finding]:
-    """Look at everything; never raises. `url`: the server that is asked in place of an engine of our own."""
+def examine(model: str, *, url: str | None = None, embeddings_url: str | None = None) -> list[Finding]:
+    """Look at everything; never raises. `url`: the server that is asked in place of an engine of our own;
+    `embeddings_url`: the one that tells which code means alike."""
     findings = []
     hosted = is_hosted(model)
     about_model = (lambda: _hosted(model)) if hosted else (lambda: _model(model))
     for look in (_python, _torch, _gpu, _xformers, about_model, _offline, _folders, _engines):
         findings.extend(_safely(look))
-    findings.append(_where_text_goes(url or (_address(model) if hosted else None)))
+    findings.extend(_where_text_goes(url or (_address(model) if hosted else None), embeddings_url))
     return findings
 
 
@@ -178,10 +179,17 @@ def _engines() -> Iterator[Finding]:
         )
 
 
-def _where_text_goes(url: str | None) -> Finding:
-    if url is None:
-        return Finding(subject="privacy", verdict=Verdict.OK, detail="text goes to the engine on this machine only")
-    return Finding(subject="privacy", verdict=Verdict.OK, detail=f"text around the cursor is sent to {shown_url(url)}")
+def _where_text_goes(url: str | None, embeddings_url: str | None) -> Iterator[Finding]:
+    if url is not None:
+        around = f"text around the cursor is sent to {shown_url(url)}"
+    elif embeddings_url is not None:
+        around = "text around the cursor goes to the engine on this machine"
+    else:
+        around = "text goes to the engine on this machine only"
+    yield Finding(subject="privacy", verdict=Verdict.OK, detail=around)
+    if embeddings_url is not None:
+        pieces = f"pieces of the workspace's files are sent to {shown_url(embeddings_url)}"
+        yield Finding(subject="privacy", verdict=Verdict.OK, detail=pieces)
 
 
 def _address(model: str) -> str:

@@ -19,10 +19,14 @@ _STYLE = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAILURE: "red"
 def command(
     model: Annotated[str, typer.Option("--model", help="Name or path of the model, or a hosted one.")] = DEFAULT_MODEL,
     url: Annotated[str | None, typer.Option("--url", help="The server that is asked, if not our own engine.")] = None,
+    embeddings: Annotated[
+        str | None,
+        typer.Option("--embeddings", help="The server of `embeddings.url`, if the editor's settings name one."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check that everything is in place, and say what to do where it is not. Exit code 1 on a failure."""
-    findings = examine(model, url=url)
+    findings = examine(model, url=url, embeddings_url=embeddings)
     if json:
         print_json([asdict(finding) for finding in findings])
     else:
