@@ -69,7 +69,7 @@ def read_gpu(path: Path) -> tuple[int, dict[str, OnGpu]] | None:
     config, room_bytes = open_config(path), free_bytes(pick_device("auto"))
     host_bytes = free_bytes(torch.device("cpu"))
     rows = {}
-    for label, quantize in (("int8", "int8"), ("fp8", "fp8"), ("bfloat16", "none")):
+    for label, quantize in (("int4", "int4"), ("int8", "int8"), ("fp8", "fp8"), ("bfloat16", "none")):
         needs = weigh(config, quantize, torch.bfloat16)
         slots = plan_slots(config, quantize, torch.bfloat16, room_bytes)
         turns = bool(slots) and needs.expert_bytes <= host_bytes

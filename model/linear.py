@@ -111,12 +111,12 @@ def rows_agree(product: Product, *, inputs: int, dtype: torch.dtype, rows: int) 
     return all(torch.equal(product(x[:count]), alone[:count]) for count in range(2, rows + 1))
 
 
-def quantize_int4(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def quantize_int4(weight: Tensor, *, group: int = GROUP) -> tuple[Tensor, Tensor, Tensor]:
     """[N, K] to int32 quants 0 … 15 [N, K], bfloat16 scales and zeros [N, K / B]: w = (q − 8) · scale + zero.
 
     The grid of each group spans from its least to its greatest weight, as in Q4_1.
     """
-    groups = weight.view(weight.shape[0], -1, GROUP)
+    groups = weight.view(weight.shape[0], -1, group)
     low, high = groups.amin(-1), groups.amax(-1)  # five times as fast as `aminmax`
     scales = ((high - low) / 15).clamp_min(1e-12).bfloat16()
     zeros = (low + 8 * scales.float()).bfloat16()
@@ -127,7 +127,7 @@ def quantize_int4(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def dequantize_int4(quants: Tensor, scales: Tensor, zeros: Tensor) -> Tensor:
     """The reference for `Int4Linear`: float32 [N, K]."""
-    groups = quants.view(quants.shape[0], -1, GROUP).float() - 8
+    groups = quants.view(*scales.shape, -1).float() - 8
     return (groups * scales.float()[..., None] + zeros.float()[..., None]).view(quants.shape)
 
 

@@ -1,7 +1,8 @@
 """A checkpoint's weights on a GPU, tensor by tensor: the host never holds more than one. Packs as they come.
 
-`int8` and `fp8` (a scale for each output) and `fp8-block` (one for each 128 inputs of an output) pack every projection
-of a layer and every expert; routers, norms, embeddings and the head stay as they are.
+`int8` and `fp8` (a scale for each output), `fp8-block` (one for each 128 inputs of an output) and `int4` (a scale and a
+zero for each 32) pack every projection of a layer and every expert; where a matrix does not divide so, `int4` packs it
+as `int8`, and `fp8-block` leaves it. Routers, norms, embeddings and the head stay as they are.
 """
 
 from __future__ import annotations
@@ -17,17 +18,18 @@ from model.decoder import Decoder
 from model.errors import UsageError
 from model.experts.offload import CudaMover, PlainMover, offload
 from model.experts.projection import QuantizedProjection
-from model.experts.quantized import EIGHT_BITS, QuantizedStack, quantize_stack
+from model.experts.quantized import PACKED, QuantizedStack, quantize_stack
 from model.experts.weights import Stack
+from model.linear import GROUP
 from model.packer import is_packed
 from model.parallel.followers import Followers
 from model.parallel.shard import Part
 
-_BLOCK = 128
+_GROUPS = {"fp8-block": 128, "int4": GROUP}
+"""Inputs of an output that share a scale; in other formats all do."""
 _HOST = torch.device("cpu")
 _WEIGHTS_SHARE = 0.85
 """Of a GPU's free memory, where experts take turns in it; the rest is for keys, values and products."""
-FORMATS = ("auto", "none", "int8", "fp8", "fp8-block")
 _FP8_UNITS = (8, 9)
 """From this compute capability on Triton reads e4m3."""
 _PRECISE = ("step_bias", "rate_log", "skip")
@@ -52,13 +54,8 @@ class LoadedOnDevice:
 
 
 def check_format(quantize: str, device: torch.device) -> str:
-    """The format that a GPU serves for what was asked: `none`, or one of eight bits. Raises `UsageError`, also for what
-    this one's kernels cannot read."""
-    if quantize not in FORMATS:
-        raise UsageError(
-            f"{quantize} is a format for the CPU's kernels.",
-            hint=f"On a GPU, or over several processes, use {', '.join(FORMATS)}.",
-        )
+    """The format that a GPU serves for what was asked: `none`, or a packed one. Raises `UsageError` for what this one's
+    kernels cannot read."""
     if quantize.startswith("fp8") and device.type == "cuda" and torch.cuda.get_device_capability(device) < _FP8_UNITS:
         raise UsageError(
             "This GPU has no units for fp8, which came with Ada and Hopper (compute capability 8.9).",
@@ -83,8 +80,10 @@ def weigh(config: ModelConfig, quantize: str, dtype: torch.dtype, *, part: Part 
     for name, weight in weights.items():
         weight = weight if part is None else part.cut(name, weight)
         each = float(dtype.itemsize)
-        if _packs(name, weight, quantize):
-            each = 1 + 4 / (_BLOCK if quantize == "fp8-block" else weight.shape[-1])
+        packed = _format(name, weight, quantize)
+        if packed is not None:
+            scales = 4 / _GROUPS.get(packed, weight.shape[-1])  # one of four bytes, or one and a zero of two each
+            each = (0.5 if packed == "int4" else 1) + scales
         whole += weight.numel() * each
         experts += weight.numel() * each if _is_routed(name) else 0
     return Needs(int(whole), int(experts))
@@ -128,8 +127,9 @@ def fill_on_device(
         away = slots is not None and _is_routed(name)
         place = _HOST if away else device
         pinned = away and device.type == "cuda"
-        if _packs(name, weight, quantize):
-            _pack(decoder, name, weight.to(place, dtype), quantize, pinned=pinned)
+        packed = _format(name, weight, quantize)
+        if packed is not None:
+            _pack(decoder, name, weight.to(place, dtype), packed, pinned=pinned)
         else:
             owner, _, attribute = name.rpartition(".")
             kept = torch.float32 if ".router." in name or name.endswith(_PRECISE) else dtype
@@ -151,16 +151,18 @@ def _is_routed(name: str) -> bool:
     return owner.endswith(".mlp") and attribute in parts
 
 
-def _packs(name: str, weight: Tensor, quantize: str) -> bool:
+def _format(name: str, weight: Tensor, quantize: str) -> str | None:
+    """What one weight is packed as; None: it stays as it is."""
     if quantize == "none" or not is_packed(name):
-        return False
-    return quantize != "fp8-block" or weight.shape[-1] % _BLOCK == 0
+        return None
+    if weight.shape[-1] % _GROUPS.get(quantize, 1) == 0:
+        return quantize
+    return "int8" if quantize == "int4" else None
 
 
 def _pack(decoder: Decoder, name: str, weight: Tensor, quantize: str, *, pinned: bool) -> None:
     stack = Stack(weight=weight if weight.dim() == 3 else weight[None])
-    group = _BLOCK if quantize == "fp8-block" else None
-    packed = quantize_stack(stack, EIGHT_BITS[quantize.removesuffix("-block")], group=group)
+    packed = quantize_stack(stack, PACKED[quantize.removesuffix("-block")], group=_GROUPS.get(quantize))
     if pinned:
         assert packed.scale is not None
         packed = replace(packed, weight=packed.weight.pin_memory(), scale=packed.scale.pin_memory())

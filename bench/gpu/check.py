@@ -106,6 +106,7 @@ CHECKS: dict[str, Callable[[torch.device, torch.dtype], float]] = {
     "experts": _experts_check(None),
     "experts, fp8": _experts_check("fp8"),
     "experts, int8": _experts_check("int8"),
+    "experts, int4": _experts_check("int4"),
     "attention, triton": _attention_check(TritonAttention(), window=None),
     "attention, triton, window": _attention_check(TritonAttention(), window=100),
     "attention, xformers": _attention_check(XformersAttention(), window=None),

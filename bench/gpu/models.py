@@ -64,12 +64,12 @@ MODELS = (
     Measured(
         name="mistral-7b",
         settings=_shape("mistral", 32, 4096, 14336, 32, 8, 32768, sliding_window=None),
-        aims={"none": 0.75},
+        aims={"none": 0.75, "int4": 0.5},
     ),
     Measured(
         name="mixtral-8x7b",
         settings=_shape("mixtral", 32, 4096, 14336, 32, 8, 32000),
-        aims={"none": 117.0, "fp8": 231.0},
+        aims={"none": 117.0, "fp8": 231.0, "int4": 0.5},
     ),
     Measured(
         name="qwen3-coder-30b-a3b",
@@ -86,12 +86,12 @@ TINY = (
     Measured(
         name="tiny-dense",
         settings=_shape("mistral", 2, 64, 96, 4, 2, 256, sliding_window=None),
-        aims={"none": 0.75},
+        aims={"none": 0.75, "int4": 0.5},
     ),
     Measured(
         name="tiny-mixture",
         settings=_shape("mixtral", 2, 64, 96, 4, 2, 256, num_local_experts=4),
-        aims={"none": 1.0, "fp8": 1.0},
+        aims={"none": 1.0, "fp8": 1.0, "int4": 0.5},
     ),
 )
 

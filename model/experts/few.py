@@ -111,11 +111,12 @@ def strides(stack: Stack) -> tuple[int, int]:
 
 
 def scaling(stack: Stack) -> tuple[int, bool, int]:
-    """Groups of inputs, whether there are scales, and how many inputs a group has; 0: one scale serves them all."""
+    """How many scales an output has, zeros included; whether there are any; and how many inputs a group has, 0: one
+    scale serves them all."""
     if stack.scale is None:
         return 0, False, 0
-    groups = stack.scale.shape[2]
-    return groups, True, 0 if groups == 1 else stack.group
+    scales = stack.scale.shape[2:].numel()
+    return scales, True, 0 if scales == 1 else stack.group
 
 
 def or_any(stand_in: Tensor, *given: Tensor | None) -> list[Tensor]:

@@ -4,7 +4,10 @@ A program takes a few rows of one token's one expert; the number behind the last
 What a token chose is read on the device, so the host never waits. Offsets into weights are 64-bit: a stack of experts
 has more than 2³¹ numbers.
 
-Legend: N tokens, K experts chosen for each, R = N · K pairs, D hidden, I intermediate, S groups of inputs.
+Weights of one byte hold a number each, but for unsigned ones, which hold two of four bits (`model.experts.weights`).
+
+Legend: N tokens, K experts chosen for each, R = N · K pairs, D hidden, I intermediate, S scales of an output: one for
+each group of inputs, and with four bits a zero beside it.
 """
 
 from __future__ import annotations
@@ -29,12 +32,45 @@ def activate(gate, up, ACTIVATION: tl.constexpr):
 
 
 @triton.jit
-def tile(weight, scale, rows, columns, seen, stride, groups, GROUP: tl.constexpr):
-    """Weights of `rows` and `columns`, float32; scaled here where scales change along the inputs (GROUP > 0)."""
-    found = tl.load(weight + rows.to(tl.int64)[:, None] * stride + columns[None, :], mask=seen, other=0.0)
-    found = found.to(tl.float32)
-    if GROUP > 0:
-        found *= tl.load(scale + rows.to(tl.int64)[:, None] * groups + columns[None, :] // GROUP, mask=seen, other=0.0)
+def four_bits(
+    weight, scale, rows, there, first, inputs, stride, groups, GROUP: tl.constexpr, ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """Weights of `rows` and of the COLUMNS inputs from `first` on, float32 [ROWS, COLUMNS], zero beyond the last ones.
+
+    A byte is read once, for both its numbers, and a scale once for its group. GROUP is a power of two that divides the
+    inputs.
+    """
+    WIDTH: tl.constexpr = GROUP if GROUP < COLUMNS else COLUMNS
+    rows = rows.to(tl.int64)[:, None]
+    places = first // 2 + tl.arange(0, COLUMNS // 2)[None, :]
+    pairs = tl.load(weight + rows * stride + places, mask=there[:, None] & (places < inputs // 2), other=0)
+    found = tl.interleave((pairs & 15).to(tl.float32), (pairs >> 4).to(tl.float32)) - 8.0
+    begins = first + tl.arange(0, COLUMNS // WIDTH)[None, :] * WIDTH
+    seen = there[:, None] & (begins < inputs)
+    numbers = scale + rows * groups + begins // GROUP * 2
+    scales = tl.load(numbers, mask=seen, other=0.0).to(tl.float32)
+    zeros = tl.load(numbers + 1, mask=seen, other=0.0).to(tl.float32)
+    found = tl.reshape(found, [ROWS, COLUMNS // WIDTH, WIDTH]) * scales[:, :, None] + zeros[:, :, None]
+    return tl.reshape(found, [ROWS, COLUMNS])
+
+
+@triton.jit
+def tile(
+    weight, scale, rows, there, first, inputs, stride, groups, GROUP: tl.constexpr, ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """Weights of `rows` and of the COLUMNS inputs from `first` on, float32; scaled here where scales change along the
+    inputs (GROUP > 0)."""
+    if weight.dtype.element_ty == tl.uint8:
+        found = four_bits(weight, scale, rows, there, first, inputs, stride, groups, GROUP, ROWS, COLUMNS)
+    else:
+        columns = first + tl.arange(0, COLUMNS)[None, :]
+        seen = there[:, None] & (columns < inputs)
+        rows = rows.to(tl.int64)[:, None]
+        found = tl.load(weight + rows * stride + columns, mask=seen, other=0.0).to(tl.float32)
+        if GROUP > 0:
+            found *= tl.load(scale + rows * groups + columns // GROUP, mask=seen, other=0.0)
     return found
 
 
@@ -45,7 +81,7 @@ def gate_up_kernel(
     gate,
     up,  # [X, I, D]
     gate_scale,
-    up_scale,  # float32 [X, I, S], or not read
+    up_scale,  # [X, I, S], or not read
     gate_bias,
     up_bias,  # [X, I], or not read
     inner,  # float32 [R, I]
@@ -78,13 +114,15 @@ def gate_up_kernel(
     scales = expert * inner_size * groups
     for first in range(0, hidden_size, COLUMNS):
         columns = first + tl.arange(0, COLUMNS)
-        within = columns < hidden_size
-        seen = there[:, None] & within[None, :]
-        read = tl.load(x + token * x_stride + columns, mask=within, other=0.0).to(tl.float32)[None, :]
+        read = tl.load(x + token * x_stride + columns, mask=columns < hidden_size, other=0.0).to(tl.float32)[None, :]
         gates += read * tile(
-            gate + expert * gate_expert, gate_scale + scales, rows, columns, seen, gate_row, groups, GROUP
-        )
-        ups += read * tile(up + expert * up_expert, up_scale + scales, rows, columns, seen, up_row, groups, GROUP)
+            gate + expert * gate_expert, gate_scale + scales, rows, there, first, hidden_size, gate_row, groups,
+            GROUP, ROWS, COLUMNS,
+        )  # fmt: skip
+        ups += read * tile(
+            up + expert * up_expert, up_scale + scales, rows, there, first, hidden_size, up_row, groups,
+            GROUP, ROWS, COLUMNS,
+        )  # fmt: skip
     gated = tl.sum(gates, 1)
     raised = tl.sum(ups, 1)
     if SCALED and GROUP == 0:
@@ -103,7 +141,7 @@ def down_kernel(
     chosen,  # [R]
     shares,  # float32 [R]
     down,  # [X, D, I]
-    down_scale,  # float32 [X, D, S], or not read
+    down_scale,  # [X, D, S], or not read
     down_bias,  # [X, D], or not read
     parts,  # float32 [R, D]
     hidden_size,
@@ -127,12 +165,12 @@ def down_kernel(
     scales = expert * hidden_size * groups
     for first in range(0, inner_size, COLUMNS):
         columns = first + tl.arange(0, COLUMNS)
-        within = columns < inner_size
-        seen = there[:, None] & within[None, :]
-        read = tl.load(inner + pair.to(tl.int64) * inner_size + columns, mask=within, other=0.0)[None, :]
+        place = inner + pair.to(tl.int64) * inner_size + columns
+        read = tl.load(place, mask=columns < inner_size, other=0.0).to(tl.float32)[None, :]
         total += read * tile(
-            down + expert * down_expert, down_scale + scales, rows, columns, seen, down_row, groups, GROUP
-        )
+            down + expert * down_expert, down_scale + scales, rows, there, first, inner_size, down_row, groups,
+            GROUP, ROWS, COLUMNS,
+        )  # fmt: skip
     answer = tl.sum(total, 1)
     if SCALED and GROUP == 0:
         answer *= tl.load(down_scale + scales + rows, mask=there, other=0.0)

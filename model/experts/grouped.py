@@ -1,7 +1,7 @@
 """Experts for many tokens, on a GPU: tokens sorted by expert, then one grouped matrix product for each projection.
 
 Two ways: torch's own grouped product where it has one for the type and the device, else Triton kernels, which also
-read eight-bit weights. The host never looks at the choice: sizes are bounds that hold for any.
+read packed weights. The host never looks at the choice: sizes are bounds that hold for any.
 
 Legend: N tokens, K experts chosen for each, P = N · K pairs, X experts, D hidden, I intermediate.
 """
@@ -71,7 +71,8 @@ class GroupedShape:
 
 def torch_groups(weights: ExpertWeights, x: Tensor) -> bool:
     """Has torch a grouped product for these? It takes bfloat16, on Hopper and later (and, slowly, on CPUs)."""
-    if weights.gate.scale is not None or weights.gate.weight.dtype is not torch.bfloat16:
+    stacks = (weights.gate, weights.up, weights.down)
+    if any(stack.scale is not None or stack.weight.dtype is not torch.bfloat16 for stack in stacks):
         return False
     if x.dtype is not torch.bfloat16 or weights.hidden % 8 or weights.inner % 8:
         return False

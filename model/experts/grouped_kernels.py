@@ -11,20 +11,27 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from model.experts.few_kernels import activate
+from model.experts.few_kernels import activate, four_bits
 
 
 @triton.jit
 def weights_tile(
-    weight, scale, columns, inputs, seen, stride, groups, GROUPED: tl.constexpr, GROUP: tl.constexpr, like
-):
-    """[K, N] of a matrix [outputs, inputs], in the type of `like`; scaled here where scales change along the inputs."""
-    found = tl.load(weight + columns.to(tl.int64)[None, :] * stride + inputs[:, None], mask=seen, other=0.0)
-    if found.dtype != like.dtype:
-        found = found.to(tl.float32)
-    if GROUPED:
-        place = columns.to(tl.int64)[None, :] * groups + inputs[:, None] // GROUP
-        found *= tl.load(scale + place, mask=seen, other=0.0)
+    weight, scale, columns, there, first, size, stride, groups, GROUPED: tl.constexpr, GROUP: tl.constexpr, like,
+    N: tl.constexpr, K: tl.constexpr,
+):  # fmt: skip
+    """[K, N] of a matrix [outputs, size], of the inputs from `first` on, in the type of `like`; scaled here where
+    scales change along the inputs."""
+    if weight.dtype.element_ty == tl.uint8:
+        found = tl.trans(four_bits(weight, scale, columns, there, first, size, stride, groups, GROUP, N, K))
+    else:
+        inputs = first + tl.arange(0, K)[:, None]
+        seen = (inputs < size) & there[None, :]
+        columns = columns.to(tl.int64)[None, :]
+        found = tl.load(weight + columns * stride + inputs, mask=seen, other=0.0)
+        if found.dtype != like.dtype:
+            found = found.to(tl.float32)
+        if GROUPED:
+            found *= tl.load(scale + columns * groups + inputs // GROUP, mask=seen, other=0.0)
     return found.to(like.dtype)
 
 
@@ -89,15 +96,14 @@ def grouped_gate_up_kernel(
             read = tl.load(
                 x + token[:, None] * x_stride + inputs[None, :], mask=mine[:, None] & within[None, :], other=0.0
             )
-            seen = within[:, None] & there[None, :]
             part = weights_tile(
-                gate + expert * gate_expert, gate_scale + scales, columns, inputs, seen, gate_row, groups,
-                SCALED and GROUP > 0, GROUP, read,
+                gate + expert * gate_expert, gate_scale + scales, columns, there, begin, hidden_size, gate_row, groups,
+                SCALED and GROUP > 0, GROUP, read, N, K,
             )  # fmt: skip
             gates += multiply(read, part, PRECISION, WIDEN)
             part = weights_tile(
-                up + expert * up_expert, up_scale + scales, columns, inputs, seen, up_row, groups,
-                SCALED and GROUP > 0, GROUP, read,
+                up + expert * up_expert, up_scale + scales, columns, there, begin, hidden_size, up_row, groups,
+                SCALED and GROUP > 0, GROUP, read, N, K,
             )  # fmt: skip
             ups += multiply(read, part, PRECISION, WIDEN)
         if SCALED and GROUP == 0:
@@ -155,8 +161,8 @@ def grouped_down_kernel(
             place = inner + rows.to(tl.int64)[:, None] * inner_size + inputs[None, :]
             read = tl.load(place, mask=mine[:, None] & within[None, :], other=0.0)
             part = weights_tile(
-                down + expert * down_expert, down_scale + scales, columns, inputs,
-                within[:, None] & there[None, :], down_row, groups, SCALED and GROUP > 0, GROUP, read,
+                down + expert * down_expert, down_scale + scales, columns, there, begin, inner_size, down_row, groups,
+                SCALED and GROUP > 0, GROUP, read, N, K,
             )  # fmt: skip
             total += multiply(read, part, PRECISION, WIDEN)
         if SCALED and GROUP == 0:

@@ -1,4 +1,4 @@
-"""A projection in eight bits on a GPU: the kernel of single experts for few rows, a widened copy for many.
+"""A projection in eight or four bits on a GPU: the kernel of single experts for few rows, a widened copy for many.
 
 Legend: M rows, P inputs, O outputs.
 """
@@ -14,7 +14,7 @@ from model.experts.weights import Stack
 
 
 class QuantizedProjection(nn.Module):
-    """`nn.Linear` over one matrix in eight bits: [..., P] to [..., O] of the type that came in."""
+    """`nn.Linear` over one matrix in eight or four bits: [..., P] to [..., O] of the type that came in."""
 
     def __init__(self, stack: Stack) -> None:
         super().__init__()
@@ -24,12 +24,20 @@ class QuantizedProjection(nn.Module):
         self.register_parameter("bias", None)
         self.bias: nn.Parameter | None
 
+    @property
+    def stack(self) -> Stack:
+        """The matrix as a stack of one."""
+        return Stack(weight=self.weight, scale=self.scale, bias=None if self.bias is None else self.bias[None])
+
     def forward(self, x: Tensor) -> Tensor:
-        stack = Stack(weight=self.weight, scale=self.scale, bias=None if self.bias is None else self.bias[None])
         rows = x.reshape(-1, x.shape[-1])
-        few = x.is_cuda and len(rows) <= FEW_TOKENS and has_triton()
-        product = few_rows(stack, rows) if few else many_rows(stack, rows)
+        product = few_rows(self.stack, rows) if has_kernel(rows) else many_rows(self.stack, rows)
         return product.view(*x.shape[:-1], -1)
+
+
+def has_kernel(x: Tensor) -> bool:
+    """Are these rows [M, P] few, on a GPU, and can kernels be compiled for it?"""
+    return x.is_cuda and len(x) <= FEW_TOKENS and has_triton()
 
 
 def many_rows(stack: Stack, x: Tensor) -> Tensor:
@@ -42,7 +50,7 @@ def few_rows(stack: Stack, x: Tensor, *, shape: TileShape | None = None) -> Tens
     from model.experts.few_kernels import down_kernel
 
     shape = shape or TileShape()
-    _, outputs, inputs = stack.weight.shape
+    outputs, inputs = stack.weight.shape[1], stack.inputs
     x = x.contiguous()
     product = torch.empty(len(x), outputs, dtype=torch.float32, device=x.device)
     down_kernel[(len(x), -(-outputs // shape.rows))](

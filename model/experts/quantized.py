@@ -1,4 +1,5 @@
-"""Expert weights in eight bits: int8 and fp8 (e4m3), with a scale for each output or for groups of inputs.
+"""Expert weights in eight bits, int8 and fp8 (e4m3), with a scale for each output or for groups of inputs; and in four,
+int4, with a scale and a zero for each group, rounded as for the CPU's kernel (`model.linear.quantize_int4`).
 
 Weight-only: what is computed with stays in x's type or wider.
 
@@ -12,14 +13,15 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from model.experts.weights import ExpertWeights, Stack
+from model.experts.weights import FOUR_BITS, ExpertWeights, Stack, pack_pairs
+from model.linear import GROUP, quantize_int4
 
-EIGHT_BITS = {"int8": torch.int8, "fp8": torch.float8_e4m3fn}
+PACKED = {"int8": torch.int8, "fp8": torch.float8_e4m3fn, "int4": FOUR_BITS}
 _LARGEST = {torch.int8: 127.0, torch.float8_e4m3fn: 448.0}
 
 
 class QuantizedStack(nn.Module):
-    """A stack in eight bits, in the place of a mixture's parameter: it moves with the model from device to device."""
+    """A packed stack, in the place of a mixture's parameter: it moves with the model from device to device."""
 
     def __init__(self, stack: Stack) -> None:
         super().__init__()
@@ -32,8 +34,9 @@ class QuantizedStack(nn.Module):
 
 
 def quantize_experts(weights: ExpertWeights, name: str, *, group: int | None = None) -> ExpertWeights:
-    """The same experts in `int8` or `fp8`. `group`: inputs that share a scale, a divisor of them; None: all."""
-    dtype = EIGHT_BITS[name]
+    """The same experts in `int8`, `fp8` or `int4`. `group`: inputs that share a scale, a divisor of them; None: all, or
+    32 in int4."""
+    dtype = PACKED[name]
     return replace(
         weights,
         gate=quantize_stack(weights.gate, dtype, group=group),
@@ -45,9 +48,20 @@ def quantize_experts(weights: ExpertWeights, name: str, *, group: int | None = N
 def quantize_stack(stack: Stack, dtype: torch.dtype, *, group: int | None = None) -> Stack:
     """One stack, an expert at a time, so that the float32 copy is one matrix."""
     experts, outputs, inputs = stack.weight.shape
+    device = stack.weight.device
+    if dtype is FOUR_BITS:
+        width = group or GROUP
+        packed = torch.empty(experts, outputs, inputs // 2, dtype=dtype, device=device)
+        scale = torch.empty(experts, outputs, inputs // width, 2, dtype=torch.bfloat16, device=device)
+        for expert in range(experts):
+            quants, scale[expert, ..., 0], scale[expert, ..., 1] = quantize_int4(
+                stack.matrix(expert, torch.float32), group=width
+            )
+            packed[expert] = pack_pairs(quants)
+        return Stack(weight=packed, scale=scale, bias=stack.bias)
     width = group or inputs
-    packed = torch.empty(stack.weight.shape, dtype=dtype, device=stack.weight.device)
-    scale = torch.empty(experts, outputs, inputs // width, dtype=torch.float32, device=stack.weight.device)
+    packed = torch.empty(stack.weight.shape, dtype=dtype, device=device)
+    scale = torch.empty(experts, outputs, inputs // width, dtype=torch.float32, device=device)
     for expert in range(experts):
         packed[expert], scale[expert] = _quantize(stack.matrix(expert, torch.float32), dtype, width)
     return Stack(weight=packed, scale=scale, bias=stack.bias)

@@ -11,6 +11,11 @@ import torch
 from torch import Tensor
 
 from model.config import MlpConfig
+from model.linear import dequantize_int4
+
+FOUR_BITS = torch.uint8
+_PIECE = 1 << 24
+"""Numbers that are widened at once: 64 MB of float32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +24,9 @@ class Stack:
 
     `scale` float32 [X, O, S]: weight (x, o, p) stands for weight · scale (x, o, p // (P / S)). `bias` [X, O].
     The inputs of an output lie side by side (stride one); experts and outputs may be views of something larger.
+
+    In four bits `weight` is uint8 [X, O, P / 2], each byte two neighbours' quants, the first one's in the low half, and
+    `scale` bfloat16 [X, O, S, 2] holds scales and zeros: a weight is (q − 8) · scale + zero.
     """
 
     weight: Tensor
@@ -26,9 +34,14 @@ class Stack:
     bias: Tensor | None = None
 
     @property
+    def inputs(self) -> int:
+        """How many numbers a row of a matrix has."""
+        return self.weight.shape[2] * (2 if self.weight.dtype is FOUR_BITS else 1)
+
+    @property
     def group(self) -> int:
         """Inputs that share a scale; 0: there are no scales."""
-        return 0 if self.scale is None else self.weight.shape[2] // self.scale.shape[2]
+        return 0 if self.scale is None else self.inputs // self.scale.shape[2]
 
     @property
     def size_bytes(self) -> int:
@@ -36,13 +49,16 @@ class Stack:
         return sum(part.numel() * part.element_size() for part in parts if part is not None)
 
     def matrix(self, expert: int, dtype: torch.dtype) -> Tensor:
-        """One expert's matrix [O, P] as it stands."""
+        """One expert's matrix [O, P] as it stands. Packed ones are widened a piece at a time, by way of float32."""
         weight = self.weight[expert]
         if self.scale is None:
             return weight.to(dtype)
-        outputs, inputs = weight.shape
-        grouped = weight.float().view(outputs, -1, self.group) * self.scale[expert][:, :, None]
-        return grouped.view(outputs, inputs).to(dtype)
+        matrix = torch.empty(len(weight), self.inputs, dtype=dtype, device=weight.device)
+        rows = max(1, _PIECE // self.inputs)
+        for first in range(0, len(weight), rows):
+            piece = slice(first, first + rows)
+            matrix[piece] = _widen(weight[piece], self.scale[expert][piece])
+        return matrix
 
     def bias_of(self, expert: int, dtype: torch.dtype) -> Tensor | None:
         return None if self.bias is None else self.bias[expert].to(dtype)
@@ -63,7 +79,7 @@ class ExpertWeights:
 
     @property
     def hidden(self) -> int:
-        return self.gate.weight.shape[2]
+        return self.gate.inputs
 
     @property
     def inner(self) -> int:
@@ -72,3 +88,17 @@ class ExpertWeights:
     @property
     def size_bytes(self) -> int:
         return self.gate.size_bytes + self.up.size_bytes + self.down.size_bytes
+
+
+def pack_pairs(quants: Tensor) -> Tensor:
+    """Whole numbers 0 … 15, [O, P], two to a byte: [O, P / 2]."""
+    return (quants[:, 0::2] | quants[:, 1::2] << 4).to(FOUR_BITS)
+
+
+def _widen(weight: Tensor, scale: Tensor) -> Tensor:
+    """Rows of a packed matrix, and their scales, to float32 [O, P]."""
+    if weight.dtype is FOUR_BITS:
+        quants = torch.stack((weight & 15, weight >> 4), -1).flatten(1)
+        return dequantize_int4(quants, scale[..., 0], scale[..., 1])
+    grouped = weight.float().view(*scale.shape, -1) * scale[:, :, None]
+    return grouped.flatten(1)

@@ -30,7 +30,7 @@ class PagePool:
         if pages < 2:
             raise ModelTooLargeError(
                 "There is no memory left for the keys and values of even one sequence.",
-                hint="Use a smaller model, int8 or fp8 experts, or free memory on the device.",
+                hint="Use a smaller model, a tighter number format, or free memory on the device.",
             )
         self.shape = shape
         self.pages = pages

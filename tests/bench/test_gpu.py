@@ -34,7 +34,7 @@ def test_what_the_time_does_not_reach_is_said(tmp_path: Path) -> None:
     out = tmp_path / "gpu.json"
     main(["--tiny", "--model", "tiny-dense", "--limit", "0", "--out", str(out)])
     row = json.loads(out.read_text())["models"]["tiny-dense"]
-    assert row["formats"] == [{"format": "none", "skipped": "no time was left"}]
+    assert row["formats"] == [{"format": name, "skipped": "no time was left"} for name in ("none", "int4")]
     assert row["peer"]["eager"] == "no time was left"
 
 
@@ -68,8 +68,8 @@ def test_bytes_for_a_token_are_those_of_the_published_sizes(name: str, gigabytes
     assert found == pytest.approx(gigabytes, rel=0.04)
 
 
-@pytest.mark.parametrize(("quantize", "slots"), [("int8", 3), ("fp8", 3), ("none", 0)])
-def test_mixtral_takes_turns_on_24_gigabytes_in_eight_bits(quantize: str, slots: int) -> None:
+@pytest.mark.parametrize(("quantize", "slots"), [("int4", 5), ("int8", 3), ("fp8", 3), ("none", 0)])
+def test_mixtral_takes_turns_on_24_gigabytes_when_it_is_packed(quantize: str, slots: int) -> None:
     """Of the eight experts of each layer so many lie on the GPU; in sixteen bits fewer than a token chooses."""
     (model,) = [model for model in MODELS if model.name == "mixtral-8x7b"]
     assert plan_slots(model.config, quantize, torch.bfloat16, 23_500_000_000) == slots

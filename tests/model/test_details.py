@@ -152,13 +152,13 @@ def test_what_a_gpu_has_room_for_is_said_too(tmp_path: Path, monkeypatch: pytest
     said = json.loads(CliRunner().invoke(app, ["model", "show", str(path), "--json"], catch_exceptions=False).stdout)
     assert said["gpu_memory_available_bytes"] == said["gpu_memory"]["int8"]["bytes"] == in_eight
     rows = {name: (row["fits"], row["experts_in_turn"]) for name, row in said["gpu_memory"].items()}
-    assert rows == {"int8": (True, False), "fp8": (True, False), "bfloat16": (False, True)}
+    assert rows == {"int4": (True, False), "int8": (True, False), "fp8": (True, False), "bfloat16": (False, True)}
     words = CliRunner().invoke(app, ["model", "show", str(path)], catch_exceptions=False).stdout
-    assert words.count("fits in its") == 2
+    assert words.count("fits in its") == 3
     assert words.count("experts take turns in its") == 1
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (100, 10**9))
     words = CliRunner().invoke(app, ["model", "show", str(path)], catch_exceptions=False).stdout
-    assert words.count("does not fit in its") == 3
+    assert words.count("does not fit in its") == 4
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")

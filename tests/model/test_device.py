@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
+from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.decoder import fill_decoder
 from model.checkpoint.huggingface import HuggingFaceCheckpoint
 from model.device import device_dtype, free_bytes, pick_device, pick_devices
 from model.errors import UsageError
 from model.experts.projection import QuantizedProjection
 from model.experts.quantized import QuantizedStack
+from model.linear import GROUP, dequantize_int4, quantize_int4
 from model.on_device import check_format, fill_on_device, plan_slots, weigh
+from model.packer import is_packed
 from tests.model.tiny_hf import CASES, VOCABULARY, Case, write_hf
 
 CPU = torch.device("cpu")
@@ -71,10 +76,8 @@ def test_types_of_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_formats_of_a_gpu() -> None:
     assert check_format("auto", CPU) == "none"
-    assert check_format("fp8", CPU) == "fp8"
-    with pytest.raises(UsageError, match="int4 is a format for the CPU's kernels") as caught:
-        check_format("int4", CPU)
-    assert "fp8-block" in caught.value.hint
+    for quantize in ("none", "int8", "int4", "fp8", "fp8-block"):
+        assert check_format(quantize, CPU) == quantize
 
 
 @pytest.mark.parametrize("capability", [(7, 5), (8, 0), (8, 6), (8, 9), (9, 0)])
@@ -83,6 +86,7 @@ def test_a_gpu_without_units_for_fp8_says_so(capability: tuple[int, int], monkey
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
     cuda = torch.device("cuda:0")
     assert check_format("int8", cuda) == "int8"
+    assert check_format("int4", cuda) == "int4"
     for quantize in ("fp8", "fp8-block"):
         if capability >= (8, 9):
             assert check_format(quantize, cuda) == quantize
@@ -129,6 +133,54 @@ def test_blocks_of_128_inputs_share_a_scale(tmp_path: Path) -> None:
     assert 0 < (logits - wanted).abs().amax(-1).median() < 0.25 * wanted.abs().max()
 
 
+def _in_groups_of_32(name: str, folder: Path) -> Checkpoint:
+    """A tiny model whose matrices' inputs fall into such groups, but for some."""
+    case = CASES[name]
+    return HuggingFaceCheckpoint(write_hf(folder / "m", Case(case.config, case.settings | {"hidden_size": 64})))
+
+
+def _eight_bits(weight: Tensor) -> Tensor:
+    scales = weight.abs().amax(1, keepdim=True) / 127
+    return (weight / scales).round() * scales
+
+
+@pytest.mark.parametrize("case", ["mixtral", "deepseek-v2", "gpt-oss", "llama-2"])
+def test_four_bits_are_those_of_the_cpus_format(case: str, tmp_path: Path) -> None:
+    """The logits are those of the same model with every matrix rounded to that format's grid, or to int8's, where its
+    inputs do not fall into groups."""
+    checkpoint = _in_groups_of_32(case, tmp_path)
+
+    def on_grids() -> Iterator[tuple[str, Tensor]]:
+        for name, weight in checkpoint.weights():
+            if is_packed(name):
+                flat = weight.float().reshape(-1, weight.shape[-1])
+                fits = flat.shape[1] % GROUP == 0
+                rounded = dequantize_int4(*quantize_int4(flat)) if fits else _eight_bits(flat)
+                weight = rounded.view(weight.shape)
+            yield name, weight
+
+    expected = fill_decoder(checkpoint.config, on_grids())
+    plain = fill_decoder(checkpoint.config, checkpoint.weights())
+    found = fill_on_device(checkpoint.config, checkpoint.weights(), device=CPU, dtype=torch.float32, quantize="int4")
+    ids = torch.randint(0, VOCABULARY, (1, 20), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        logits, wanted, exact = (made.head(made(ids)) for made in (found, expected, plain))
+    torch.testing.assert_close(logits, wanted, rtol=0, atol=1e-4 * float(wanted.abs().max()))
+    assert (logits - exact).abs().max() > 1e-2 * exact.abs().max()
+    kinds = {type(module) for module in found.modules()}
+    assert QuantizedProjection in kinds
+    assert (QuantizedStack in kinds) == (case != "llama-2")
+
+
+@pytest.mark.parametrize("quantize", ["none", "int8", "int4", "fp8", "fp8-block"])
+@pytest.mark.parametrize("case", ["mixtral", "deepseek-v2", "llama-2"])
+def test_what_was_weighed_is_what_is_taken(case: str, quantize: str, tmp_path: Path) -> None:
+    checkpoint = _in_groups_of_32(case, tmp_path)
+    found = fill_on_device(checkpoint.config, checkpoint.weights(), device=CPU, dtype=torch.float32, quantize=quantize)
+    taken = sum(weight.numel() * weight.element_size() for weight in found.state_dict().values())
+    assert weigh(checkpoint.config, quantize, torch.float32).whole_bytes == taken
+
+
 def test_what_a_format_takes(tmp_path: Path) -> None:
     checkpoint = HuggingFaceCheckpoint(write_hf(tmp_path / "m", CASES["mixtral"]))
     plain = weigh(checkpoint.config, "none", torch.bfloat16)
@@ -140,7 +192,7 @@ def test_what_a_format_takes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("case", ["mixtral", "gpt-oss", "deepseek-v2"])
-@pytest.mark.parametrize("quantize", ["none", "int8"])
+@pytest.mark.parametrize("quantize", ["none", "int8", "int4"])
 def test_experts_that_do_not_fit_take_turns(case: str, quantize: str, tmp_path: Path) -> None:
     checkpoint = HuggingFaceCheckpoint(write_hf(tmp_path / "m", CASES[case]))
     config = checkpoint.config

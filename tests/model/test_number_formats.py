@@ -34,7 +34,7 @@ FORMATS = [Quantize.INT8, Quantize.INT4, Quantize.FP8, Quantize.FP8_BLOCK]
 TINY_BOUNDS = {Quantize.INT8: 0.1, Quantize.INT4: 0.8, Quantize.FP8: 0.4, Quantize.FP8_BLOCK: 0.4}
 REAL_BOUNDS = {Quantize.INT8: 0.01, Quantize.INT4: 0.005, Quantize.FP8: 0.04, Quantize.FP8_BLOCK: 0.04}
 """Of SmolLM2 135M, the embedded model, whose weights are 4-bit already."""
-GPU_BOUNDS = {"none": 0.003, "int8": 0.01, "fp8": 0.05, "fp8-block": 0.01}
+GPU_BOUNDS = {"none": 0.003, "int8": 0.01, "int4": 0.005, "fp8": 0.05, "fp8-block": 0.01}
 """Likewise, as they are packed for a GPU, in bfloat16; blocks hold the down projections alone, since 128 does not
 divide the model's 576."""
 PROMPT = """def merge(left: list[int], right: list[int]) -> list[int]:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from model.api import GenerateRequest, Priority, SamplingParams
-from model.errors import EngineUnavailableError, ModelTooLargeError, UsageError
+from model.errors import EngineUnavailableError, ModelTooLargeError
 from model.local import LocalEngine
 from model.on_device import LoadedOnDevice
 from model.open_model import LoadedModules, open_model, open_on_device
@@ -87,11 +87,20 @@ def test_eight_bits_on_the_device(path: Path) -> None:
     assert loaded.reference.layers[0].attention.q_proj.weight.dtype is torch.float8_e4m3fn
 
 
+async def test_four_bits_on_the_device(path: Path) -> None:
+    loaded, tokenizer = on_device(path, Quantize.INT4)
+    assert loaded.quantization == "int4"
+    assert loaded.reference.layers[0].attention.q_proj.weight.dtype is torch.uint8
+    engine = LocalEngine(loaded, tokenizer, name="four bits")
+    try:
+        assert await text(engine, "int " * 30)
+    finally:
+        await engine.aclose()
+
+
 def test_what_does_not_fit_is_refused_before_it_is_read(path: Path) -> None:
     with pytest.raises(ModelTooLargeError, match=r"tiny\.gguf needs at least"):
         on_device(path, room_bytes=1000)
-    with pytest.raises(UsageError, match="int4 is a format for the CPU"):
-        on_device(path, Quantize.INT4)
 
 
 def test_the_cpu_keeps_its_packed_weights(path: Path) -> None:

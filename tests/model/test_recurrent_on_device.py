@@ -49,7 +49,7 @@ async def test_the_text_is_the_cpus_own(name: str, tmp_path: Path) -> None:
         await engine.aclose()
 
 
-@pytest.mark.parametrize("quantize", ["none", "int8", "fp8"])
+@pytest.mark.parametrize("quantize", ["none", "int8", "int4", "fp8"])
 @pytest.mark.parametrize("name", NAMES)
 def test_what_steers_states_is_kept_precise(name: str, quantize: str, tmp_path: Path) -> None:
     checkpoint = open_folder(write_hf(tmp_path / "tiny", CASES[name]))

@@ -12,7 +12,7 @@ from model.experts.quantized import quantize_experts
 from model.experts.weights import ExpertWeights, Stack
 
 PLAIN = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-FORMATS = (*PLAIN, "int8", "fp8", "int8 in groups", "fp8 in groups")
+FORMATS = (*PLAIN, "int8", "fp8", "int8 in groups", "fp8 in groups", "int4 in groups")
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
 """Of the largest answer: a few roundings to the type that the answer has."""
 

@@ -22,9 +22,9 @@ from model.experts.grouped import (
 )
 from model.experts.in_turn import experts_in_turn
 from model.experts.projection import few_rows, many_rows
-from model.experts.quantized import quantize_experts
+from model.experts.quantized import quantize_experts, quantize_stack
 from model.experts.reference import reference_experts
-from model.experts.weights import ExpertWeights, Stack
+from model.experts.weights import FOUR_BITS, ExpertWeights, Stack
 from model.layers.mixture import Router
 from tests.model.experts.cases import (
     CHOICES,
@@ -115,11 +115,24 @@ def test_torchs_grouped_product_is_left_alone_for_other_types(name: str, device:
     assert not torch_groups(weights, x)
 
 
+@pytest.mark.parametrize("count", [3, 20])
+def test_a_mixture_may_be_packed_in_part(count: int, device: torch.device) -> None:
+    """Where the inputs of some of its matrices do not fall into groups."""
+    weights, dtype = Case().make("bfloat16", device)
+    mixed = replace(weights, down=quantize_stack(weights.down, FOUR_BITS, group=8))
+    x, shares = tokens(count, Case(), dtype, device)
+    chosen = spread(count, Case(), device)
+    assert not torch_groups(mixed, x)
+    for way in WAYS.values():
+        assert_close(way(mixed, x, shares, chosen), reference_experts(mixed, x, shares, chosen))
+
+
 @pytest.mark.parametrize("way", WAYS)
-def test_offsets_beyond_32_bits(way: str, device: torch.device) -> None:
-    """The last expert lies 2.4 thousand million numbers behind the first, in memory that is never touched between."""
-    case = Case(experts=10, chosen=1, hidden=16, inner=16)
-    weights, _ = case.make("int8", device)
+@pytest.mark.parametrize("name", ["int8", "int4"])
+def test_offsets_beyond_32_bits(way: str, name: str, device: torch.device) -> None:
+    """The last expert lies 2.4 thousand million bytes behind the first, in memory that is never touched between."""
+    case = Case(experts=10, chosen=1, hidden=32, inner=32)
+    weights, _ = case.make(name, device)
     wide = replace(weights, **{part: _far_apart(getattr(weights, part)) for part in ("gate", "up", "down")})
     x, shares = tokens(2, case, torch.float32, device)
     chosen = torch.tensor([[9], [0]], device=device)
@@ -131,7 +144,7 @@ def test_offsets_beyond_32_bits(way: str, device: torch.device) -> None:
 def _far_apart(stack: Stack) -> Stack:
     experts, outputs, inputs = stack.weight.shape
     between = 2**28
-    room = torch.empty((experts - 1) * between + outputs * inputs, dtype=torch.int8, device=stack.weight.device)
+    room = torch.empty((experts - 1) * between + outputs * inputs, dtype=stack.weight.dtype, device=stack.weight.device)
     apart = room.as_strided(stack.weight.shape, (between, inputs, 1))
     apart.copy_(stack.weight)
     return replace(stack, weight=apart)

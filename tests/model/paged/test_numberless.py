@@ -12,6 +12,8 @@ import torch
 from model.api import SamplingParams
 from model.checkpoint.folder import open_folder
 from model.experts.compute import compute_on_gpu
+from model.experts.few import FEW_TOKENS
+from model.experts.projection import QuantizedProjection
 from model.on_device import fill_on_device
 from model.paged.decoder import PagedDecoder
 from model.paged.gathered import GatheredAttention
@@ -19,7 +21,7 @@ from model.paged.pool import PagePool
 from model.paged.sampling import Kind, Sampling, sample
 from model.paged.spans import Spans, Steps
 from model.paged.triton_attention import TritonAttention
-from tests.model.tiny_hf import CASES, write_hf
+from tests.model.tiny_hf import CASES, Case, write_hf
 
 pytest.importorskip("triton", reason="triton is not installed: pip install triton --no-deps")
 
@@ -52,12 +54,16 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> Launches:
     for kernel in KERNELS:
         monkeypatch.setattr(kernel, found)
     monkeypatch.setattr("model.layers.mixture.compute_experts", compute_on_gpu)
+    monkeypatch.setattr("model.experts.projection.has_kernel", lambda x: len(x) <= FEW_TOKENS)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
     return found
 
 
 def _decoder(folder: Path, name: str, quantize: str) -> PagedDecoder:
-    checkpoint = open_folder(write_hf(folder / name, CASES[name]))
+    case = CASES[name]
+    if quantize == "int4":  # inputs that fall into groups of 32
+        case = Case(case.config, case.settings | {"hidden_size": 64})
+    checkpoint = open_folder(write_hf(folder / name, case))
     config, weights = checkpoint.config, checkpoint.weights()
     made = fill_on_device(config, weights, device=META, dtype=torch.bfloat16, quantize=quantize)
     decoder = PagedDecoder(made, TritonAttention())
@@ -67,15 +73,18 @@ def _decoder(folder: Path, name: str, quantize: str) -> PagedDecoder:
 
 CHECKED = [
     ("llama-2", "none"),
+    ("llama-2", "int4"),
     ("mistral-7b-v0.1", "int8"),
     ("phi-2", "none"),
     ("mixtral", "none"),
     ("mixtral", "fp8"),
+    ("mixtral", "int4"),
     ("qwen3-coder", "none"),
     ("granite-3-shared", "int8"),
     ("deepseek-v2", "none"),
     ("deepseek-v2", "fp8"),
     ("gpt-oss", "none"),
+    ("gpt-oss", "int4"),
     ("mellum-2", "fp8"),
 ]
 
@@ -92,7 +101,9 @@ def test_a_step(name: str, quantize: str, launches: Launches, tmp_path: Path) ->
         logits = decoder.logits(decoder.steady(steps, attend))
         chosen = sample(logits, sampling, steps.positions().flatten(), kind)
         assert (logits.device, logits.shape, chosen.device) == (META, (8, 128), META)
-    assert launches.count >= 2 * 3 * len(decoder.config.layers)
+    packed = [module for module in decoder._decoder.modules() if isinstance(module, QuantizedProjection)]
+    assert bool(packed) == (quantize != "none")
+    assert launches.count >= 3 * (2 * len(decoder.config.layers) + len(packed))
 
 
 @pytest.mark.parametrize(("name", "quantize"), CHECKED)

@@ -149,7 +149,6 @@ def test_processes_end_with_the_one_that_leads() -> None:
     [
         ("mixtral", 3, "none", "4 attention heads cannot be shared by 3"),
         ("mamba-2", 2, "none", "Recurrent layers"),
-        ("mixtral", 2, "int4", "int4 is a format for the CPU"),
     ],
 )
 def test_what_cannot_be_cut_is_refused_before_anything_starts(

@@ -17,7 +17,10 @@ from model.checkpoint.decoder import fill_decoder
 from model.checkpoint.huggingface import HuggingFaceCheckpoint
 from model.decoder import Decoder
 from model.errors import UsageError
+from model.experts.projection import QuantizedProjection
+from model.experts.quantized import QuantizedStack
 from model.kv_cache import KvCache
+from model.on_device import fill_on_device, weigh
 from model.paged.cache import PagedCaches
 from model.paged.decoder import PagedDecoder
 from model.paged.gathered import GatheredAttention
@@ -25,7 +28,7 @@ from model.paged.pool import PagePool
 from model.paged.spans import Spans
 from model.parallel.meeting import leave, meet
 from model.parallel.shard import Part, check_shardable
-from tests.model.tiny_hf import CASES, VOCABULARY, write_hf
+from tests.model.tiny_hf import CASES, VOCABULARY, Case, write_hf
 
 NAMES = ("llama-2", "mixtral", "deepseek-v2", "gpt-oss", "phi-2")
 IDS: list[int] = torch.randint(0, VOCABULARY, (30,), generator=torch.Generator().manual_seed(2)).tolist()
@@ -108,3 +111,35 @@ def test_recurrent_layers_are_not_cut(tmp_path: Path) -> None:
     name = next(name for name in CASES if "mamba" in name)
     with pytest.raises(UsageError, match="Recurrent layers"):
         check_shardable(_load(write_hf(tmp_path / "m", CASES[name])).config, 2)
+
+
+@pytest.mark.parametrize("name", ["llama-2", "mixtral"])
+def test_four_bits_of_a_part_are_a_part_of_the_wholes(name: str, tmp_path: Path) -> None:
+    """Where the cut falls between groups, as it does in every model of common sizes."""
+    case = Case(CASES[name].config, CASES[name].settings | {"hidden_size": 128})
+    checkpoint = HuggingFaceCheckpoint(write_hf(tmp_path / "m", case))
+    whole = _four_bits(checkpoint)
+    for rank in range(2):
+        part = Part(rank=rank, processes=2)
+        made = _four_bits(checkpoint, part)
+        assert made.keys() == whole.keys()
+        for owner, matrices in whole.items():
+            named = f"{owner}.weight" if matrices.dim() == 2 else owner
+            assert torch.equal(made[owner], part.cut(named, matrices)), owner
+        needs, wide = (weigh(checkpoint.config, "int4", torch.float32, part=one) for one in (part, None))
+        assert wide.whole_bytes / 2 < needs.whole_bytes < wide.whole_bytes
+
+
+def _four_bits(checkpoint: HuggingFaceCheckpoint, part: Part | None = None) -> dict[str, Tensor]:
+    """What each packed matrix, or stack of them, stands for."""
+    weights = ((name, weight if part is None else part.cut(name, weight)) for name, weight in checkpoint.weights())
+    made = fill_on_device(checkpoint.config, weights, device=CPU, dtype=torch.float32, quantize="int4")
+    found: dict[str, Tensor] = {}
+    for owner, module in made.named_modules():
+        if isinstance(module, QuantizedStack):
+            stack = module.with_bias(None)
+            found[owner] = torch.stack([stack.matrix(expert, torch.float32) for expert in range(len(stack.weight))])
+        elif isinstance(module, QuantizedProjection):
+            assert module.weight.dtype is torch.uint8
+            found[owner] = module.stack.matrix(0, torch.float32)
+    return found
