@@ -113,6 +113,7 @@ def make_server() -> Server:
             "closed": completer.closed_documents,
             "level": completer.level.value,
             "models": [one.model for one in settings_seen],
+            "trusted": [one.trusted for one in settings_seen],
             "heavy": heavy,
             "paths": [request.path for request in completer.requests],
             "open": len(server.host.documents),

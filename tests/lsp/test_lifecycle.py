@@ -189,17 +189,21 @@ def test_the_root_of_older_editors_counts(spawn: Spawn, tmp_path: Path):
 
 
 def test_an_editor_that_never_answers_about_its_settings_is_served_and_may_answer_after_all(spawn: Spawn):
+    """Until then what it said at the beginning holds: a workspace that it does not trust is not read."""
     wire = spawn()
-    wire.start(capabilities={"workspace": {"configuration": True}})
+    options = {"tersely": {"trusted": False}}
+    wire.start(capabilities={"workspace": {"configuration": True}}, initializationOptions=options)
     while (asked := wire.receive()).get("method") != "workspace/configuration":
         pass
     item = {"uri": "untitled:a", "languageId": "python", "version": 1, "text": "x = "}
     wire.send("textDocument/didOpen", {"textDocument": item})
     while wire.receive().get("params", {}).get("message") != "fake is ready":
         pass
-    assert wire.request("test/state", {})["result"]["level"] == "balanced"
-    wire.answer(asked["id"], [{"level": "eager"}])
-    assert wire.request("test/state", {})["result"]["level"] == "eager"
+    before = wire.request("test/state", {})["result"]
+    assert (before["level"], before["trusted"][-1]) == ("balanced", False)
+    wire.answer(asked["id"], [{"level": "eager", "trusted": True}])
+    after = wire.request("test/state", {})["result"]
+    assert (after["level"], after["trusted"][-1]) == ("eager", True)
 
 
 def listening(*arguments: str) -> tuple[subprocess.Popen[bytes], str]:

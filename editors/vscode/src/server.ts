@@ -17,7 +17,7 @@ import { type Found, type Machine, locate } from "./locate";
 import * as settings from "./settings";
 import type { Answer } from "./page";
 import { type Answer as Renamed, type Question, answer } from "./rename";
-import { type Status, untrusted } from "./state";
+import { type Status, withTrust } from "./state";
 import type { Report, Wish } from "./wish";
 
 const LANGUAGES_EVERYWHERE = [{ pattern: "**" }];
@@ -201,6 +201,8 @@ export class Server {
     return {
       documentSelector: LANGUAGES_EVERYWHERE,
       outputChannel: this.log,
+      // The server starts by this where its question for the settings is answered late, or not at all.
+      initializationOptions: () => ({ tersely: withTrust(undefined, vscode.workspace.isTrusted) }),
       errorHandler: {
         error: () => ({ action: ErrorAction.Continue, handled: true }),
         closed: () => {
@@ -218,7 +220,8 @@ export class Server {
           configuration: async (params, token, next) => {
             const answer = await next(params, token);
             // What a workspace that is not trusted holds is not read.
-            return Array.isArray(answer) && !vscode.workspace.isTrusted ? answer.map(untrusted) : answer;
+            const trusted = vscode.workspace.isTrusted;
+            return Array.isArray(answer) ? answer.map((settings) => withTrust(settings, trusted)) : answer;
           },
         },
         provideInlineCompletionItems: async (document, position, context, token, next) => {

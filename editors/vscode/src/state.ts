@@ -76,7 +76,8 @@ export function toggled(languages: readonly string[], language: string): string[
   return languages.includes(language) ? languages.filter((one) => one !== language) : [...languages, language].sort();
 }
 
-/** Settings for the server as they hold in a workspace that is not trusted. */
-export function untrusted(settings: unknown): unknown {
-  return typeof settings === "object" && settings !== null ? { ...settings, trusted: false } : { trusted: false };
+/** Settings for the server, with what the workspace's trust makes of `trusted`: it takes away, and gives only by default. */
+export function withTrust(settings: unknown, trusted: boolean): unknown {
+  const known = typeof settings === "object" && settings !== null ? settings : {};
+  return trusted ? { trusted: true, ...known } : { ...known, trusted: false };
 }

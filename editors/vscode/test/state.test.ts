@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type Shown, type Status, item, toggled, untrusted } from "../src/state";
+import { type Shown, type Status, item, toggled, withTrust } from "../src/state";
 
 const READY: Status = { kind: "Normal", message: "fake is ready", busy: false, hint: "" };
 const SHOWN: Shown = {
@@ -40,6 +40,8 @@ test("a language is switched off and on again", () => {
 });
 
 test("a workspace that is not trusted is not read, whatever it says itself", () => {
-  assert.deepEqual(untrusted({ trusted: true, level: "eager" }), { trusted: false, level: "eager" });
-  assert.deepEqual(untrusted(null), { trusted: false });
+  assert.deepEqual(withTrust({ trusted: true, level: "eager" }, false), { trusted: false, level: "eager" });
+  assert.deepEqual(withTrust(null, false), { trusted: false });
+  assert.deepEqual(withTrust({ level: "eager" }, true), { trusted: true, level: "eager" });
+  assert.deepEqual(withTrust({ trusted: false }, true), { trusted: false });
 });
