@@ -32,27 +32,33 @@ def activate(gate, up, ACTIVATION: tl.constexpr):
 
 
 @triton.jit
+def spread(
+    scale, rows, there, first, inputs, groups, EACH: tl.constexpr, GROUP: tl.constexpr, ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """What `rows` have for the groups of the COLUMNS inputs from `first` on, float32 [ROWS, COLUMNS], each read once.
+
+    A group is a power of two of inputs, that divides those of a row. EACH: numbers that a group has."""
+    WIDTH: tl.constexpr = GROUP if GROUP < COLUMNS else COLUMNS
+    begins = first + tl.arange(0, COLUMNS // WIDTH)[None, :] * WIDTH
+    place = scale + rows.to(tl.int64)[:, None] * groups + begins // GROUP * EACH
+    found = tl.load(place, mask=there[:, None] & (begins < inputs), other=0.0).to(tl.float32)
+    return tl.reshape(tl.broadcast_to(found[:, :, None], [ROWS, COLUMNS // WIDTH, WIDTH]), [ROWS, COLUMNS])
+
+
+@triton.jit
 def four_bits(
     weight, scale, rows, there, first, inputs, stride, groups, GROUP: tl.constexpr, ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """Weights of `rows` and of the COLUMNS inputs from `first` on, float32 [ROWS, COLUMNS], zero beyond the last ones.
-
-    A byte is read once, for both its numbers, and a scale once for its group. GROUP is a power of two that divides the
-    inputs.
-    """
-    WIDTH: tl.constexpr = GROUP if GROUP < COLUMNS else COLUMNS
-    rows = rows.to(tl.int64)[:, None]
+    A byte is read once, for both its numbers."""
     places = first // 2 + tl.arange(0, COLUMNS // 2)[None, :]
-    pairs = tl.load(weight + rows * stride + places, mask=there[:, None] & (places < inputs // 2), other=0)
+    seen = there[:, None] & (places < inputs // 2)
+    pairs = tl.load(weight + rows.to(tl.int64)[:, None] * stride + places, mask=seen, other=0)
     found = tl.interleave((pairs & 15).to(tl.float32), (pairs >> 4).to(tl.float32)) - 8.0
-    begins = first + tl.arange(0, COLUMNS // WIDTH)[None, :] * WIDTH
-    seen = there[:, None] & (begins < inputs)
-    numbers = scale + rows * groups + begins // GROUP * 2
-    scales = tl.load(numbers, mask=seen, other=0.0).to(tl.float32)
-    zeros = tl.load(numbers + 1, mask=seen, other=0.0).to(tl.float32)
-    found = tl.reshape(found, [ROWS, COLUMNS // WIDTH, WIDTH]) * scales[:, :, None] + zeros[:, :, None]
-    return tl.reshape(found, [ROWS, COLUMNS])
+    found *= spread(scale, rows, there, first, inputs, groups, 2, GROUP, ROWS, COLUMNS)
+    return found + spread(scale + 1, rows, there, first, inputs, groups, 2, GROUP, ROWS, COLUMNS)
 
 
 @triton.jit
@@ -67,10 +73,9 @@ def tile(
     else:
         columns = first + tl.arange(0, COLUMNS)[None, :]
         seen = there[:, None] & (columns < inputs)
-        rows = rows.to(tl.int64)[:, None]
-        found = tl.load(weight + rows * stride + columns, mask=seen, other=0.0).to(tl.float32)
+        found = tl.load(weight + rows.to(tl.int64)[:, None] * stride + columns, mask=seen, other=0.0).to(tl.float32)
         if GROUP > 0:
-            found *= tl.load(scale + rows * groups + columns // GROUP, mask=seen, other=0.0)
+            found *= spread(scale, rows, there, first, inputs, groups, 1, GROUP, ROWS, COLUMNS)
     return found
 
 

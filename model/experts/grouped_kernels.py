@@ -11,7 +11,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from model.experts.few_kernels import activate, four_bits
+from model.experts.few_kernels import activate, four_bits, spread
 
 
 @triton.jit
@@ -26,12 +26,11 @@ def weights_tile(
     else:
         inputs = first + tl.arange(0, K)[:, None]
         seen = (inputs < size) & there[None, :]
-        columns = columns.to(tl.int64)[None, :]
-        found = tl.load(weight + columns * stride + inputs, mask=seen, other=0.0)
+        found = tl.load(weight + columns.to(tl.int64)[None, :] * stride + inputs, mask=seen, other=0.0)
         if found.dtype != like.dtype:
             found = found.to(tl.float32)
         if GROUPED:
-            found *= tl.load(scale + columns * groups + inputs // GROUP, mask=seen, other=0.0)
+            found *= tl.trans(spread(scale, columns, there, first, size, groups, 1, GROUP, N, K))
     return found.to(like.dtype)
 
 
