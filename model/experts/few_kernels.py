@@ -38,7 +38,8 @@ def spread(
 ):  # fmt: skip
     """What `rows` have for the groups of the COLUMNS inputs from `first` on, float32 [ROWS, COLUMNS], each read once.
 
-    A group is a power of two of inputs, that divides those of a row. EACH: numbers that a group has."""
+    A group is a power of two of inputs, that divides those of a row. EACH: numbers that a group has.
+    """
     WIDTH: tl.constexpr = GROUP if GROUP < COLUMNS else COLUMNS
     begins = first + tl.arange(0, COLUMNS // WIDTH)[None, :] * WIDTH
     place = scale + rows.to(tl.int64)[:, None] * groups + begins // GROUP * EACH

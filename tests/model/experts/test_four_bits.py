@@ -125,6 +125,7 @@ def test_rows_of_a_matrix_beyond_32_bits(device: torch.device) -> None:
 
 
 COMPILE = """
+import re
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
 from model.experts.few_kernels import down_kernel
@@ -144,12 +145,12 @@ for kernel, constants, capabilities in ((down_kernel, few, (75, 90)), (grouped_d
     for capability in capabilities:
         built = compile(source, target=GPUTarget("cuda", capability, 32), options={"num_warps": 4})
         if kernel is down_kernel:
-            assert "ld.global.v2.b32" in built.asm["ptx"]
+            assert not re.search(r"ld\\.global\\S*[.][bsu]8 ", built.asm["ptx"])
 """
 
 
 def test_the_kernels_compile_for_gpus(tmp_path: Path) -> None:
-    """For Turing and Hopper, without having one. Bytes are read eight at a time by the kernel of few rows."""
+    """For Turing and Hopper, without having one. That of few rows reads no byte by itself."""
     pytest.importorskip("triton.backends.nvidia")
     environment = os.environ | {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
     subprocess.run([sys.executable, "-c", COMPILE], check=True, timeout=300, env=environment)
