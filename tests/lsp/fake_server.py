@@ -99,6 +99,7 @@ def make_server() -> Server:
         heavy.extend(name for name in WATCHED_MODULES if name in sys.modules)
         settings_seen.append(settings)
         made.append(ScriptedCompleter(script, state=EngineState.IDLE))
+        made[-1].level = settings.level
         made[-1].warm_up = lambda: _load(made[-1])  # type: ignore[method-assign]
         return made[-1]
 

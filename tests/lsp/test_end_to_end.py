@@ -173,7 +173,7 @@ async def test_bad_settings_are_named_and_good_ones_hold(editor: Editor):
     assert any('"tersely.maxTokens" must be' in text and "default, 64" in text for text in editor.warnings)
     assert any('Did you mean "tersely.maxTokens"?' in text for text in editor.warnings)
     state = await editor.state()
-    assert (state.level, state.models) == ("balanced", ["smollm2-135m"])
+    assert (state.level, state.models) == ("eager", ["smollm2-135m"])
     assert editor.registered == [types.WORKSPACE_DID_CHANGE_CONFIGURATION]
 
 
