@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Self
 
@@ -87,7 +87,9 @@ class LocalEngine:
         self._tokenizer = tokenizer
         self._read_template = template
         self._template: ChatTemplate | None = None
-        self._end_ids = tokenizer.end_ids | _family_ends(family, tokenizer)
+        known = FORMATS.get(family)
+        self._end_ids = tokenizer.end_ids | _ids_of(known.ends if known else (), tokenizer)
+        self._closing_ids = self._end_ids | _ids_of(known.closing if known else (), tokenizer)
         self._constraints = Constraints(tokenizer, self._end_ids)
         self._followers = served.followers if isinstance(served, LoadedOnDevice) else None
         self._stepper = Stepper(
@@ -265,7 +267,8 @@ class LocalEngine:
             request,
             prompt,
             tokenizer=self._tokenizer,
-            end_ids=self._end_ids,
+            # A grammar says itself where a text ends, and may ask for what begins a file.
+            end_ids=self._closing_ids if constraint is None else self._end_ids,
             max_tokens=min(request.sampling.max_tokens, context - len(prompt)),
             sink=sink,
             constraint=constraint,
@@ -280,10 +283,9 @@ class LocalEngine:
         return [min(self._tokenizer.end_ids)]
 
 
-def _family_ends(family: str, tokenizer: Tokenizer) -> frozenset[int]:
-    """The tokens that close the middle in the prompt format, as far as the vocabulary has them."""
-    ends = FORMATS[family].closing if family in FORMATS else ()
-    return frozenset(tokenizer.vocabulary[name] for name in ends if name in tokenizer.vocabulary)
+def _ids_of(names: Iterable[str], tokenizer: Tokenizer) -> frozenset[int]:
+    """The tokens of these names that the vocabulary has."""
+    return frozenset(tokenizer.vocabulary[name] for name in names if name in tokenizer.vocabulary)
 
 
 def _cache_budget_bytes() -> int:
