@@ -29,6 +29,9 @@ def branches(draft: Draft, *, count: int) -> list[Branch]:
     for index, token in enumerate(draft.tokens):
         if start >= len(draft.kept):
             break
+        if token.end <= draft.given:
+            start = token.end
+            continue
         said = draft.raw[start:]
         for text, logprob in token.top:
             if not _differs(text, said):

@@ -45,6 +45,8 @@ def finish(situation: Situation, draft: Draft, *, shift: float) -> Suggestion:
     sure = confidence.shipped().probability(signals, shift=shift) if draft.tokens else _UNTOLD_CONFIDENCE
     if len(draft.kept) < len(draft.raw):
         notes = (f"stopped: {draft.cut.reason}", *notes)
+    if draft.asked:
+        notes = (f"asked for one kind of line: {draft.asked}", *notes)
     request = situation.request
     start, end = request.offset, request.offset
     if request.selected is not None:
@@ -81,7 +83,7 @@ def _later(
     logprobs = draft.logprobs(len(text))
     same = next((at for at, (one, other) in enumerate(zip(text, draft.raw, strict=False)) if one != other), len(text))
     sure = {}
-    for count, token in enumerate(draft.tokens[: len(logprobs)], 1):
+    for count, token in enumerate(draft.chosen[: len(logprobs)], 1):
         if token.end <= same and text[token.end :].strip():
             signals = confidence.signals(text[token.end :], logprobs[count:], found)
             typed = len(_line_ends_like(text[: token.end], document))

@@ -66,16 +66,26 @@ class Draft:
     vetoes: list[str] = field(default_factory=list)
     guard_ms: float = 0.0
     """Time that was spent on guards."""
+    given: int = 0
+    """So many characters at its beginning the model did not choose."""
+    asked: str = ""
+    """Why only one kind of text would do, in words."""
 
     @property
     def kept(self) -> str:
         """The text up to the cut."""
         return self.raw[: self.cut.length]
 
+    @property
+    def chosen(self) -> list[Token]:
+        """The tokens that the model chose."""
+        return [token for token in self.tokens if token.end > self.given]
+
     def logprobs(self, length: int) -> list[float]:
-        """Log-probabilities of the tokens that make up the first `length` characters."""
-        starts = [0, *(token.end for token in self.tokens)]
-        return [token.logprob for token, start in zip(self.tokens, starts, strict=False) if start < length]
+        """Log-probabilities of the chosen tokens that make up the first `length` characters."""
+        chosen = self.chosen
+        starts = [0, *(token.end for token in chosen)]
+        return [token.logprob for token, start in zip(chosen, starts, strict=False) if start < length]
 
     def take_back(self, length: int) -> None:
         """Forget what was generated behind the first `length` characters."""
@@ -92,6 +102,12 @@ class Order:
     """Its prompt is replaced by `prompt` and what was said of it already."""
     guard: Callable[[], StoppingGuard]
     judge: Judge | None = None
+    grammar: Grammar | None = None
+    """What the text must be, if anything; for engines that know no grammars, it may be anything."""
+    forced: str = ""
+    """What every text of the grammar begins with."""
+    reason: str = ""
+    """Why there is a grammar, in words."""
     deadline_s: float | None = None
     """By `time.perf_counter`: what is there then is taken."""
     opening: str = ""
@@ -101,16 +117,19 @@ class Order:
 
 async def write(engine: Engine, order: Order) -> Draft:
     """A draft: what was generated, and where to cut it."""
-    draft = Draft(raw=order.opening, tokens=list(order.opening_tokens))
+    draft = Draft(raw=order.opening, tokens=list(order.opening_tokens), asked=order.reason)
     openings: tuple[str, ...] = ()
     for _ in range(_MOST_VETOES):
         try:
             veto = await _read(engine, order, draft, openings)
-        except RequestError:
-            if not openings:
+        except RequestError:  # of an engine that knows no grammars, or cannot go on with one
+            if openings:
+                break
+            if order.grammar is None:
                 raise
-            break  # an engine that knows no grammars
+            return await write(engine, replace(order, grammar=None, forced="", reason=""))
         if veto is None:
+            draft.given = len(order.forced) if draft.raw.startswith(order.forced) else 0
             return draft
         draft.vetoes.append(veto.reason)
         draft.take_back(veto.at)
@@ -162,7 +181,9 @@ async def _read(engine: Engine, order: Order, draft: Draft, openings: tuple[str,
 def _sampling(order: Order, draft: Draft, openings: tuple[str, ...]) -> SamplingParams:
     sampling = order.request.sampling
     left = max(1, sampling.max_tokens - draft.usage.completion_tokens)
-    grammar = Grammar(kind=GrammarKind.REGEX, text=beginning_with(openings)) if openings else None
+    grammar = None if draft.raw else order.grammar
+    if openings:
+        grammar = Grammar(kind=GrammarKind.REGEX, text=beginning_with(openings))
     return replace(sampling, max_tokens=left, grammar=grammar)
 
 

@@ -29,6 +29,7 @@ from completion.brackets import CLOSERS
 from completion.burst import Bursts
 from completion.cache import SuggestionCache
 from completion.finish import finish, nothing
+from completion.fitting import line_wanted
 from completion.generation import NO_USAGE, Draft, Order, write
 from completion.guard import judge_for
 from completion.history import History
@@ -140,6 +141,7 @@ class EngineCompleter:
         caps = [cap for cap in (self._settings.max_tokens, situation.request.max_tokens) if cap is not None]
         sampling = SamplingParams(max_tokens=min(caps), logprobs=_RIVALS if invoked else 0)
         limit_ms = None if invoked or priority is Priority.BATCH else self._settings.time_limit_ms
+        wanted = line_wanted(situation)
         return Order(
             prompt=situation.prompt.segments,
             request=GenerateRequest(
@@ -150,6 +152,9 @@ class EngineCompleter:
             ),
             guard=situation.guard,
             judge=judge_for(situation, self._context) if self._settings.veto else None,
+            grammar=wanted.grammar if wanted else None,
+            reason=wanted.reason if wanted else "",
+            forced=wanted.forced if wanted else "",
             deadline_s=None if limit_ms is None else time.perf_counter() + limit_ms / 1000,
         )
 

@@ -84,12 +84,13 @@ def choose_shape(site: Site, language: Language, level: Level, *, in_words: bool
     """
     if site.rest_of_line.strip() or level is Level.QUIET or language.blocks == "none" or in_words:
         return Shape.LINE
-    if _opens_block(site.opener, language) and (not site.line.strip() or site.line == site.opener):
+    if opens_block(site.opener, language) and (not site.line.strip() or site.line == site.opener):
         return Shape.BLOCK
     return Shape.BLOCK if level is Level.EAGER else Shape.LINE
 
 
-def _opens_block(line: str, language: Language) -> bool:
+def opens_block(line: str, language: Language) -> bool:
+    """Does a line end in what a block, or a bracket's contents, follow?"""
     code = line.rstrip()
     if language.line_comment:
         code = _without_comment(code, language.line_comment).rstrip()
@@ -143,7 +144,7 @@ class StoppingGuard:
         self._language = language
         self._max_lines = _MAX_LINES[level]
         # Where nothing opens a block, what follows are neighbours: they may stand as far left as the line itself.
-        self._base_indent = _indent(site.opener) - (not _opens_block(site.opener, language))
+        self._base_indent = indent_of(site.opener) - (not opens_block(site.opener, language))
         self._lines_seen = 0
 
     def check(self, generated: str) -> Cut | None:
@@ -214,7 +215,7 @@ class StoppingGuard:
         if not syntax.lacks_body(text):
             return False
         head = lines[index] if index else self._site.line + lines[0]
-        self._shape, self._base_indent = Shape.BLOCK, _indent(head)
+        self._shape, self._base_indent = Shape.BLOCK, indent_of(head)
         return True
 
     def _goes_on(self, text: str, line: str) -> bool:
@@ -222,7 +223,7 @@ class StoppingGuard:
         return (
             is_decorator
             or line.rstrip().endswith(_GOES_ON)
-            or _opens_block(line, self._language)
+            or opens_block(line, self._language)
             or self._in_long_string(text)
         )
 
@@ -257,7 +258,7 @@ class StoppingGuard:
     def _has_its_body(self, line: str) -> bool:
         """Is a line the head of a block whose body stands behind the cursor already?"""
         head = self._site.line + line
-        return _opens_block(head, self._language) and _indent(self._site.next_line) > _indent(head)
+        return opens_block(head, self._language) and indent_of(self._site.next_line) > indent_of(head)
 
     def _before_closer(self, lines: list[str], index: int) -> int | None:
         """Where a block of brackets that was open at the cursor ends with this line: with its closer, or before it."""
@@ -290,15 +291,16 @@ class StoppingGuard:
         return found if found >= 0 else None
 
     def _leaves_block(self, line: str) -> bool:
-        return bool(line.strip()) and _indent(line) <= self._base_indent
+        return bool(line.strip()) and indent_of(line) <= self._base_indent
 
     def _closes_block(self, line: str) -> bool:
         """Does the line end the block itself, and is that end not already there?"""
         code = line.strip()
         closes = code[0] in CLOSERS or (self._language.id != "python" and code.split()[0] in _END_WORDS)
-        if _indent(line) != self._base_indent or not closes:
+        if indent_of(line) != self._base_indent or not closes:
             return False
-        return not (_indent(self._site.next_line) == self._base_indent and self._site.next_line.strip()[:1] == code[0])
+        following = self._site.next_line
+        return not (indent_of(following) == self._base_indent and following.strip()[:1] == code[0])
 
     def _repeats_suffix(self, lines: list[str], index: int) -> bool:
         """Is this line, a whole line of its own, the next one that is already in the file?"""
@@ -308,7 +310,7 @@ class StoppingGuard:
         return bool(line.strip(" \t)]};,")) and line.rstrip() == self._site.next_line.rstrip()
 
 
-def _indent(line: str) -> int:
+def indent_of(line: str) -> int:
     """Width of a line's indentation, a tab as the next multiple of 8."""
     width = 0
     for char in line:

@@ -23,6 +23,10 @@ _JUMPS = frozenset(
     for word in ("return", "raise", "throw", "break", "continue")
     for kind in ("statement", "expression")
 )
+_INDENTED = frozenset({"python"})
+"""Languages whose grammars make blocks of indentation, and take a line that stands too deep for one of the block."""
+_OPENING = frozenset("([{")
+_LINES_BEHIND = 40
 _MOST_ERRORS = 64
 """Counting ends here: a file with so many is broken anyway."""
 
@@ -37,12 +41,13 @@ class _Parsed:
 class Syntax:
     """A parsed file with a cursor in it. Not for two threads at once."""
 
-    def __init__(self, parser: Parser, source: bytes, at: int, tree: Tree) -> None:
-        """`at`: the cursor's byte."""
+    def __init__(self, parser: Parser, source: bytes, at: int, tree: Tree, *, indented: bool = False) -> None:
+        """`at`: the cursor's byte. `indented`: indentation makes the blocks."""
         self._parser = parser
         self._source = source
         self._at = at
         self._tree = tree
+        self._indented = indented
         self._errors = _count_errors(tree.root_node)
         self._insertions: dict[str, Tree] = {}
         self.broken = self._errors > 0 and _broken_near(tree.root_node, source, at)
@@ -50,7 +55,11 @@ class Syntax:
 
     def breaks(self, text: str) -> bool:
         """Would a file that can be parsed here no longer be, with `text` at the cursor?"""
-        return not self.broken and self.errors(text) > self._errors
+        return not self.broken and self.faults(text) > self.faults("")
+
+    def faults(self, text: str) -> int:
+        """The errors, and one more where the next line of code would stand deeper, or less deep, than its block."""
+        return self.errors(text) + self._misplaces(text)
 
     def errors(self, text: str) -> int:
         """How many places of the file cannot be parsed with `text` at the cursor."""
@@ -67,6 +76,20 @@ class Syntax:
             node = node.parent
         return False
 
+    def _misplaces(self, text: str) -> bool:
+        if not self._indented:
+            return False
+        tree, inserted = self._with(text), text.encode("utf-8", "replace")
+        source = self._source[: self._at] + inserted + self._source[self._at :]
+        start = _next_code(source, self._at + len(inserted))
+        node = tree.root_node.descendant_for_byte_range(start, start + 1) if start is not None else None
+        while node is not None and node.parent is not None and node.parent.type not in ("block", "module"):
+            node = node.parent
+        if node is None or node.parent is None or node.start_byte != start:
+            return False  # it goes on with something, as lines between brackets do
+        above = _line_above(node)
+        return above is not None and above.start_point.column != node.start_point.column
+
     def kind_at(self) -> str:
         """What the cursor stands in: string, comment or code."""
         node = self._tree.root_node.descendant_for_byte_range(max(0, self._at - 1), self._at)
@@ -80,6 +103,16 @@ class Syntax:
                 return "code"
             node = node.parent
         return "code"
+
+    def in_brackets(self) -> bool:
+        """Does the cursor stand between the brackets of an expression?"""
+        node = self._tree.root_node.descendant_for_byte_range(self._at, self._at)
+        while node is not None and node.type not in ("block", "module"):
+            first = node.children[0] if node.children else None
+            if first is not None and first.type in _OPENING and first.end_byte <= self._at < node.end_byte:
+                return True
+            node = node.parent
+        return False
 
     def follows_jump(self) -> bool:
         """Does a blank line with the cursor come behind a `return`, `raise`, … that stands as far in as the cursor?"""
@@ -130,7 +163,8 @@ class SyntaxTrees:
         self._held[path] = _Parsed(language_id, source, tree)
         while len(self._held) > _KEPT_DOCUMENTS:
             self._held.popitem(last=False)
-        return Syntax(parser, source, len(text[:offset].encode("utf-8", "replace")), tree)
+        at = len(text[:offset].encode("utf-8", "replace"))
+        return Syntax(parser, source, at, tree, indented=language_id in _INDENTED)
 
     def forget(self, path: str) -> None:
         """Drop a document's tree."""
@@ -181,6 +215,33 @@ def _common(one: bytes, other: bytes) -> int:
         else:
             high = middle - 1
     return low
+
+
+def _line_above(node: Node) -> Node | None:
+    """The statement of the same block that begins the line above."""
+    above = node.prev_named_sibling
+    while above is not None and above.type == "comment":
+        above = above.prev_named_sibling
+    while above is not None:
+        before = above.prev_named_sibling
+        if before is None or before.start_point.row != above.start_point.row:
+            return above
+        above = before
+    return None
+
+
+def _next_code(source: bytes, at: int) -> int | None:
+    """Where the code of the first line behind `at`'s line begins that has any; None: there is none, or it is far."""
+    end = source.find(b"\n", at)
+    for _ in range(_LINES_BEHIND):
+        if end < 0:
+            return None
+        start, end = end + 1, source.find(b"\n", end + 1)
+        line = source[start : end if end >= 0 else len(source)]
+        code = line.lstrip()
+        if code and not code.startswith(b"#"):
+            return start + len(line) - len(code)
+    return None
 
 
 def _point(source: bytes, at: int) -> tuple[int, int]:

@@ -61,6 +61,9 @@ def _rows(figures: dict[str, Any]) -> list[tuple[str, str, tuple[str, ...]]]:
     rows: list[tuple[str, str, tuple[str, ...]]] = [
         ("HumanEval single line, pass@1", _share(floors["humaneval"]["empty"]), ("humaneval", "pass")),
         ("HumanEval single line, exact", "", ("humaneval", "exact")),
+        ("HumanEval single line, by the completer, pass@1", "", ("humaneval_served", "pass")),
+        ("HumanEval single line, in an editor: something shown", "", ("humaneval_served", "shown")),
+        ("HumanEval single line, in an editor: passes, of what is shown", "", ("humaneval_served", "pass_of_shown")),
     ]
     for language, kinds in floors["held_out"].items():
         for kind, name in (("line", "rest of line"), ("block", "block")):

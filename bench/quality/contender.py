@@ -12,7 +12,7 @@ from typing import Any
 from bench.quality import measure
 from bench.quality.ask import Answer, ask_all
 from bench.quality.journal import Journal
-from bench.quality.served import served, show_all
+from bench.quality.served import served, served_programs, show_all
 from bench.quality.tasks import Task
 from model.fim import NONE
 from model.local import LocalEngine
@@ -41,6 +41,8 @@ class Contender:
             coding = [task for task in tasks if task.kind == "humaneval"]
             lines = await ask_all(engine, coding, context=False, journal=journal)
             found = {"humaneval": await asyncio.to_thread(measure.pass_at_1, lines)}
+            shown = await show_all(engine, coding, journal=journal)
+            found["humaneval_served"] = await asyncio.to_thread(served_programs, shown)
             found |= await _fill(engine, [task for task in tasks if task.kind != "humaneval"], journal)
             return found | {"seconds": round(time.monotonic() - began)}
         finally:

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.quality.journal import Journal
-from bench.quality.measure import rate
+from bench.quality.measure import program, rate
+from bench.quality.sandbox import passes
 from bench.quality.tasks import Task
+from completion import confidence
 from completion.api import CompletionRequest
 from completion.service import EngineCompleter
 from completion.settings import CompletionSettings
@@ -22,15 +24,21 @@ _SETTINGS = CompletionSettings(look_ahead=False, time_limit_ms=None, context=Fal
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """The ghost text at a task's cursor; empty where none is shown."""
+    """What the completer found for a task's cursor, and whether it is sure enough of that to show it."""
 
     task: Task
     text: str
+    sure: bool
+
+    @property
+    def ghost(self) -> str:
+        """The ghost text; empty where none is shown."""
+        return self.text if self.sure else ""
 
     @property
     def right(self) -> bool:
         """Whether it is what the author wrote, or the first lines of it."""
-        said, wanted = self.text.rstrip(), self.task.reference.rstrip()
+        said, wanted = self.ghost.rstrip(), self.task.reference.rstrip()
         return bool(said) and (said == wanted or wanted.startswith(said + "\n"))
 
 
@@ -40,12 +48,13 @@ async def show_all(engine: Engine, tasks: Sequence[Task], *, journal: Journal) -
 
     async def one(task: Task) -> Shown:
         request = CompletionRequest(text=task.prefix + task.suffix, offset=len(task.prefix), path=task.path)
-        key = f"in an editor: {task.kind} {task.name}"
+        key = f"by the completer: {task.kind} {task.name}"
         async with free:
             said = journal.said(key)
             if said is None:
-                found = await EngineCompleter(engine, _SETTINGS).complete(request)
-                said = {"text": found[0].text if found else ""}
+                found = (await EngineCompleter(engine, _SETTINGS).attempt(request))[0]
+                least = confidence.shipped().thresholds[_SETTINGS.level]
+                said = {"text": found.text, "sure": bool(found.text) and found.confidence >= least}
                 journal.keep(key, said)
         return Shown(task, **said)
 
@@ -57,9 +66,21 @@ def served(shown: Sequence[Shown]) -> dict[str, Any]:
     right. The second tells what the first costs."""
     empty = [one for one in shown if one.task.kind == "empty"]
     other = [one for one in shown if one.task.kind != "empty"]
-    said = [one for one in other if one.text]
+    said = [one for one in other if one.ghost]
     return {
-        "nothing": rate([not one.text for one in empty]) if empty else None,
-        "shown": rate([bool(one.text) for one in other]) if other else None,
+        "nothing": rate([not one.ghost for one in empty]) if empty else None,
+        "shown": rate([bool(one.ghost) for one in other]) if other else None,
         "right_of_shown": rate([one.right for one in said]) if said else None,
+    }
+
+
+def served_programs(shown: Sequence[Shown]) -> dict[str, Any]:
+    """HumanEval by execution: what the completer found, sure or not, as pass@1 is counted; then what it would show."""
+    passed = [passes(program(one.task.program, one.text)) for one in shown]
+    sure = [found for found, one in zip(passed, shown, strict=True) if one.ghost]
+    return {
+        "tasks": len(shown),
+        "pass": rate(passed) if shown else None,
+        "shown": rate([bool(one.ghost) for one in shown]) if shown else None,
+        "pass_of_shown": rate(sure) if sure else None,
     }

@@ -15,7 +15,7 @@ from bench.quality.contender import Contender
 from bench.quality.journal import Journal
 from bench.quality.plot import draw
 from bench.quality.sandbox import passes
-from bench.quality.served import Shown, served, show_all
+from bench.quality.served import Shown, served, served_programs, show_all
 from bench.quality.tasks import HUMANEVAL, Task, humaneval
 from model.errors import PullError
 from model.fake import FakeEngine
@@ -120,11 +120,12 @@ async def test_a_line_is_the_first_line_of_what_was_said() -> None:
 
 
 def test_what_is_shown_is_counted_apart_from_what_is_right() -> None:
-    def shown(kind: str, reference: str, text: str) -> Shown:
-        return Shown(answer(reference, "", kind=kind).task, text)
+    def shown(kind: str, reference: str, text: str, *, sure: bool = True) -> Shown:
+        return Shown(answer(reference, "", kind=kind).task, text, sure and bool(text))
 
     lines = [shown("line", "a\nb", "a"), shown("line", "ab", "a"), shown("line", "ab", ""), shown("line", "ab", "ab")]
-    found = served([shown("empty", "", ""), shown("empty", "", "x"), *lines])
+    silent = [shown("empty", "", ""), shown("empty", "", "x", sure=False)]
+    found = served([*silent, shown("empty", "", "x"), shown("empty", "", "y"), *lines])
     assert found["nothing"]["share"] == 0.5
     assert found["shown"]["share"] == 0.75
     assert found["right_of_shown"]["share"] == pytest.approx(2 / 3, abs=1e-4)
@@ -133,6 +134,17 @@ def test_what_is_shown_is_counted_apart_from_what_is_right() -> None:
         "shown": measure.rate([False]),
         "right_of_shown": None,
     }
+
+
+def test_programs_run_with_what_was_found_sure_or_not() -> None:
+    task = humaneval(HUMANEVAL, count=1, seed=0)[0]
+    found = served_programs(
+        [Shown(task, task.reference, True), Shown(task, task.reference, False), Shown(task, "1 / 0", True)]
+    )
+    assert found["pass"] == measure.rate([True, True, False])
+    assert found["shown"] == measure.rate([True, False, True])
+    assert found["pass_of_shown"] == measure.rate([True, False])
+    assert served_programs([]) == {"tasks": 0, "pass": None, "shown": None, "pass_of_shown": None}
 
 
 async def test_what_is_shown_is_what_the_completer_shows() -> None:
@@ -231,7 +243,8 @@ def test_a_contender_is_measured_and_the_card_tells_it(tmp_path: Path) -> None:
     assert row.split("|")[2].strip().startswith("66.7 (")
     assert row.split("|")[3].strip().startswith(f"{100 * share:.1f} (")
     assert "| held-out python, in an editor, nothing to add: nothing shown |" in text
-    without = {key: value for key, value in found.items() if key != "served"}
+    assert "| HumanEval single line, by the completer, pass@1 |" in text
+    without = {key: value for key, value in found.items() if "served" not in key}
     assert "in an editor" not in card.results_of({**figures, "contenders": {"base": without, "tuned": without}})
     card.update(page, tmp_path / "absent.json")
     assert "Not yet measured: `python -m bench.quality`" in page.read_text(encoding="utf-8")

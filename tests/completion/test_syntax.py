@@ -28,6 +28,15 @@ def syntax_of(source: str, language_id: str = "python", trees: SyntaxTrees | Non
         ("x = 1\n‸\n    y,\n)\n", "foo(", "python", False),
         ("function f() {\n  ‸\n}\n", "return 1;\n}", "javascript", True),
         ("f(‸\ny = 1\n", "a, b, [", "python", False),
+        # What follows would stand deeper than its block, which grammars take lightly.
+        ("def f():\n    ‸\n        return 1\n    return 2\n", "x = 1", "python", True),
+        ("def f():\n    ‸\n        return 1\n    return 2\n", "if x:", "python", False),
+        ("def f():\n    ‸\n    # why\n\n        return 1\n", "x = 1", "python", True),
+        ("def f():\n    ‸\n        # why\n    return 1\n", "x = 1", "python", False),
+        ("def f():\n    ‸\n    return 1\n", "x = g(\n        1,\n    )", "python", False),
+        ("def f():\n    x = 1\n    ‸\n        y = 2\n", "z = 3", "python", False),  # as it is already
+        ("x = 1; y = 2\n‸\nz = 3\n", "a = 1; b = 2", "python", False),
+        ("function f() {\n  ‸\n      g();\n}\n", "h();", "javascript", False),
     ],
 )
 def test_breaks(source: str, text: str, language_id: str, breaks: bool) -> None:
