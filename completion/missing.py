@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from keyword import kwlist
 from typing import TYPE_CHECKING
 
-from completion.context.scopes import enclosing_function
+from completion.brackets import CLOSERS
+from completion.stopping import indent_of
 
 if TYPE_CHECKING:
     from tree_sitter import Node
@@ -37,13 +38,12 @@ class Missing:
 
 def missing_names(text: str, offset: int) -> list[Missing]:
     """The names, in the order in which they are read; none where the cursor is in no function."""
-    from completion.refactor.scopes import (
-        scopes_of,
-    )  # takes 60 ms to import, which the server's start need not wait for
+    from completion.refactor.scopes import scopes_of  # the server's start need not wait for this
 
-    before = enclosing_function(text[:offset])
-    if before is None:
+    start = _function_around(text[:offset])
+    if start is None:
         return []
+    before = text[start:offset]
     function = before + _rest_of_function(text[offset:], indent=len(before) - len(before.lstrip()))
     if len(function) > _LONGEST_FUNCTION:
         return []
@@ -76,9 +76,18 @@ def _names(scopes: Scopes) -> list[Node]:
     ]
 
 
+def _in_import(node: Node) -> bool:
+    one: Node | None = node.parent
+    while one is not None and one.type in ("dotted_name", "aliased_import", "relative_import"):
+        one = one.parent
+    return one is not None and one.type in ("import_statement", "import_from_statement", "future_import_statement")
+
+
 def _is_missing(scopes: Scopes, node: Node, at: int, outside: str) -> bool:
     """`node`: the first place of a name, behind the cursor at byte `at`."""
     name = (node.text or b"").decode("utf-8", "replace")
+    if _in_import(node):
+        return False
     parent = node.parent
     called = parent is not None and parent.type == "call" and parent.child_by_field_name("function") == node
     is_type = name[0].isupper() and not name.isupper()
@@ -91,6 +100,26 @@ def _is_missing(scopes: Scopes, node: Node, at: int, outside: str) -> bool:
     if first > node.start_byte:
         return binding.scope.start < at  # else it is that of a comprehension or a lambda, which bind behind the value
     return first == node.start_byte and parent is not None and parent.type == "augmented_assignment"
+
+
+def _function_around(before: str) -> int | None:
+    """Where the innermost function begins that a text ends in; None where a class, or nothing, is nearer."""
+    lines = before.splitlines(keepends=True)
+    start = len(before) - len(lines[-1]) if lines else 0
+    width = indent_of(lines[-1]) if lines else 0
+    for line in reversed(lines[:-1]):
+        start -= len(line)
+        code = line.strip()
+        if not code or code.startswith("#") or indent_of(line) >= width:
+            continue
+        width = indent_of(line)
+        if code.startswith(("def ", "async def ")):
+            return start
+        if code.startswith("class "):
+            return None
+        if code[0] in CLOSERS:  # what it closes begins on a line that stands as far in
+            width += 1
+    return None
 
 
 def _rest_of_function(behind: str, *, indent: int) -> str:
