@@ -36,10 +36,7 @@ from tests.cursor import at_cursor
         ("def f(xs):\n    ‸\n    return dict(total=1), xs.total\n", []),
         ("def f(\n    a,\n) -> int:\n    ‸\n    return a + b\n", ["b"]),
         ("def f():\n    pass\n\n\nclass A:\n    ‸\n    def g(self):\n        return b\n", []),
-        (
-            "def f():\n    ‸\n    from a.b import c\n    import d.e, g as h\n    from . import i\n    return c, d, h, i\n",
-            [],
-        ),
+        ("def f():\n    ‸\n    from a.b import c\n    import d.e, g as h\n    return c, d, h\n", []),
         ("def f():\n    if x:\n        pass\n    # why\n# here\n    ‸\n    return b\n", ["b"]),
         # Not in a function; too many; what comes before the cursor; half-written lines.
         ("‸\nprint(total)\n", []),
