@@ -32,14 +32,17 @@ def read_rope(settings: Settings, *, dimensions: int, base: float = 10000.0) -> 
     if kind == "llama3":
         return RopeConfig(base=base, dimensions=dimensions, factors=_llama3(scaling, base, dimensions))
     if kind == "yarn":
-        scale = _yarn_attention(scaling)
-        return RopeConfig(
-            base=base, dimensions=dimensions, factors=_yarn(scaling, base, dimensions, trained), scale=scale
-        )
+        return yarn_rope(scaling, base=base, dimensions=dimensions, trained_tokens=trained)
     raise CheckpointError(
         f"{settings.source} scales its rotary positions by {kind!r}, which is not supported.",
         hint="Supported: default, linear, llama3, yarn. Use another checkpoint.",
     )
+
+
+def yarn_rope(scaling: Settings, *, base: float, dimensions: int, trained_tokens: int = 0) -> RopeConfig:
+    """YaRN in the words of HF's `rope_parameters`. `trained_tokens` is what is scaled where they do not say."""
+    factors = _yarn(scaling, base, dimensions, trained_tokens)
+    return RopeConfig(base=base, dimensions=dimensions, factors=factors, scale=_yarn_attention(scaling))
 
 
 def _factor(scaling: Settings) -> float:

@@ -91,6 +91,15 @@ class Settings:
                 hint=f"Supported: {', '.join(map(repr, allowed))}. Use another checkpoint.",
             )
 
+    def allow(self, *keys: str) -> None:
+        """Raises `CheckpointError` for any other key that says something: what it would mean is not known."""
+        for key, value in self.values.items():
+            if value is not None and key not in keys:
+                raise CheckpointError(
+                    f"{self.source} has {key} {value!r}, which is not known.",
+                    hint=f"Known: {', '.join(keys)}. Use another checkpoint.",
+                )
+
     def wrong(self, key: str) -> CheckpointError:
         return CheckpointError(
             f"{self.source} says {self.values.get(key)!r} for {key}.",

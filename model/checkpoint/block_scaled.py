@@ -1,10 +1,14 @@
-"""Tensors in eight-bit floating point with scales beside them, as if they were float32: HF's `fp8` checkpoints.
+"""Tensors in eight-bit floating point with scales beside them, as if they were float32: HF's `fp8` checkpoints, and
+Mistral's.
 
-A matrix `….weight` of type e4m3 has its scales in `….weight_scale_inv`: one for each block of the matrix, or one for
-all of it. Knows no architectures. Source: HF's `integrations/finegrained_fp8.py`; DeepSeek-V3's `inference/kernel.py`.
+A matrix `….weight` of type e4m3 has its scales in `….weight_scale_inv` (Mistral: `….qscale_weight`): one for each
+block of the matrix, or one for all of it; stacked experts one each. Knows no architectures. Source: HF's
+`integrations/finegrained_fp8.py` and `convert_mistral4_weight_to_hf.py`; DeepSeek-V3's `inference/kernel.py`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -14,26 +18,38 @@ from model.checkpoint.store import Store, Stored
 from model.errors import CheckpointError
 from model.fp8 import E4M3, dequantize_blocks
 
-_SCALES = "_scale_inv"
-IGNORED = ("*.activation_scale", "*.input_scale")
+IGNORED = ("*.activation_scale", "*_activation_scale", "*.input_scale", "*.qscale_act")
 """What activations would be scaled by, were they eight-bit too."""
 
 
-class BlockScaledStore:
-    """`Store` over another one. `block` None: one scale for each matrix. Raises `CheckpointError` for scales that do
-    not fit."""
+def hf_scales(name: str) -> str:
+    """Where HF keeps the scales of a tensor."""
+    return f"{name}_scale_inv"
 
-    def __init__(self, store: Store, *, block: int | None) -> None:
+
+def mistral_scales(name: str) -> str:
+    """Where Mistral does."""
+    return f"{name.removesuffix('weight')}qscale_weight"
+
+
+class BlockScaledStore:
+    """`Store` over another one. `block` None: one scale for each matrix. `scales` gives the name of a tensor's scales.
+    Raises `CheckpointError` for scales that do not fit."""
+
+    def __init__(self, store: Store, *, block: int | None, scales: Callable[[str], str] = hf_scales) -> None:
         self.name = store.name
         self._store = store
         self._block = block
         self._scaled = {
-            name for name, stored in store.tensors.items() if stored.dtype == E4M3 and name + _SCALES in store.tensors
+            name: scales(name)
+            for name, stored in store.tensors.items()
+            if stored.dtype == E4M3 and scales(name) in store.tensors
         }
+        hidden = set(self._scaled.values())
         self.tensors = {
             name: Stored(stored.shape, torch.float32, stored.type_name) if name in self._scaled else stored
             for name, stored in store.tensors.items()
-            if name.removesuffix(_SCALES) not in self._scaled or name in self._scaled
+            if name not in hidden
         }
         for name in self._scaled:
             self._check(name)
@@ -43,18 +59,21 @@ class BlockScaledStore:
         stored = self._store.read(name)
         if name not in self._scaled:
             return stored
-        scales = self._store.read(name + _SCALES).float()
+        scales = self._store.read(self._scaled[name]).float()
         if self._block is None:
-            return stored.float() * scales.reshape(())
+            return stored.float() * (scales if scales.dim() == 3 else scales.reshape(()))
         return dequantize_blocks(stored, scales, self._block)
 
     def _check(self, name: str) -> None:
-        shape, found = self._store.tensors[name].shape, self._store.tensors[name + _SCALES].shape
-        block = self._block
-        fits = found in ((), (1,)) if block is None else found == tuple(-(-size // block) for size in shape)
-        if len(shape) != 2 or not fits:
+        scales, block = self._scaled[name], self._block
+        shape, found = self._store.tensors[name].shape, self._store.tensors[scales].shape
+        if block is not None:
+            fits = len(shape) == 2 and found == tuple(-(-size // block) for size in shape)
+        else:
+            fits = found in ((), (1,)) if len(shape) == 2 else len(shape) == 3 and found == (shape[0], 1, 1)
+        if not fits:
             raise CheckpointError(
-                f"Tensor {name + _SCALES!r} of {self.name} has shape {found}, which are no scales for {shape}.",
+                f"Tensor {scales!r} of {self.name} has shape {found}, which are no scales for {shape}.",
                 hint="The configuration and the weights are not of one model; fetch both again.",
             )
 

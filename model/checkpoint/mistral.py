@@ -2,7 +2,8 @@
 
 Dense models and mixtures; of these, both ways in which experts were stored. Query and key rows are in interleaved
 rotary order and are put in half-split order here. Mamba is read in `mistral_mamba`. Source: `mistral-inference`,
-`transformer.py` and `moe.py`.
+`transformer.py` and `moe.py`; for `yarn`, `llama_4_scaling` and `quantization` vLLM's
+`transformers_utils/configs/mistral.py` and HF's `convert_ministral3_weights_to_hf.py`.
 
 Legend: X experts, I intermediate, D hidden.
 """
@@ -15,9 +16,11 @@ from pathlib import Path
 
 from torch import Tensor
 
+from model.architectures.rotary import yarn_rope
 from model.architectures.settings import Settings
 from model.architectures.sources import Source, Sources, experts, only
 from model.checkpoint import mistral_mamba
+from model.checkpoint.block_scaled import IGNORED, BlockScaledStore, mistral_scales
 from model.checkpoint.checkpoint import Checkpoint, read_json
 from model.checkpoint.llama import half_split_rows
 from model.checkpoint.pickled import PickleStore
@@ -29,6 +32,7 @@ from model.config import (
     MlpConfig,
     ModelConfig,
     NormConfig,
+    QueryGrowth,
     RopeConfig,
     RouterConfig,
 )
@@ -55,9 +59,12 @@ class MistralCheckpoint(Checkpoint):
             config = mistral_mamba.configure(settings)
             super().__init__(folder, config, store=_store(folder), sources=mistral_mamba.sources(config))
             return
-        config, store = _configure(settings), _store(folder)
+        config, eight_bits, store = _configure(settings), _in_eight_bits(settings), _store(folder)
+        if eight_bits:
+            store = BlockScaledStore(store, block=None, scales=mistral_scales)
         fused = "layers.0.block_sparse_moe.w1" in store.tensors
-        super().__init__(folder, config, store=store, sources=_sources(config, fused=fused), ignored=_SEEING)
+        ignored = (*_SEEING, *IGNORED) if eight_bits else _SEEING
+        super().__init__(folder, config, store=store, sources=_sources(config, fused=fused), ignored=ignored)
 
 
 def _store(folder: Path) -> Store:
@@ -74,8 +81,12 @@ def _store(folder: Path) -> Store:
 
 def _configure(settings: Settings) -> ModelConfig:
     settings.require("model_type", "transformer", "mamba")
-    for unknown in ("yarn", "quantization", "llama_4_scaling"):
-        settings.require(unknown)
+    settings.require("activation", "silu")
+    if settings.values.get("kv_lora_rank") is not None:
+        raise CheckpointError(
+            f"{settings.source} has latent attention (kv_lora_rank), which is not supported in Mistral's own layout.",
+            hint="Use the same model in HF's layout.",
+        )
     norm = NormConfig(epsilon=settings.number("norm_eps"))
     layer = LayerConfig(norm=norm, mixer=_attention(settings), mlp=_mlp(settings))
     layers = settings.integer("n_layers")
@@ -85,12 +96,12 @@ def _configure(settings: Settings) -> ModelConfig:
     experts = 0 if router is None else router.experts
     shape = (settings.integer("dim"), layer.mlp.intermediate, layers, experts)
     unsaid = _LONGER.get(shape, _CONTEXT_TOKENS)
-    trained = settings.integer("max_seq_len", settings.integer("max_position_embeddings", unsaid))
+    stretched = any(settings.values.get(key) is not None for key in ("yarn", "llama_4_scaling"))
     return ModelConfig(
-        architecture="mixtral" if experts else "mistral",
+        architecture="mixtral" if experts else "ministral3" if stretched else "mistral",
         hidden=settings.integer("dim"),
         vocabulary=settings.integer("vocab_size"),
-        context_tokens=trained,
+        context_tokens=settings.integer("max_position_embeddings", settings.integer("max_seq_len", unsaid)),
         layers=(layer,) * layers,
         norm=norm,
         tied_embeddings=settings.flag("tied_embeddings", False),
@@ -109,9 +120,50 @@ def _attention(settings: Settings) -> AttentionConfig:
         heads=heads,
         kv_heads=kv_heads,
         head_dim=head_dim,
-        rope=RopeConfig(base=base, dimensions=head_dim),
+        rope=_rope(settings, base=base, dimensions=head_dim),
         window=window,
+        growth=_growth(settings),
     )
+
+
+def _rope(settings: Settings, *, base: float, dimensions: int) -> RopeConfig:
+    """What turns is made larger, as YaRN has it, unless `apply_scale` is false: so it is in every released file."""
+    yarn = settings.section("yarn")
+    if base <= 1:
+        raise settings.wrong("rope_theta")
+    if yarn is None:
+        return RopeConfig(base=base, dimensions=dimensions)
+    yarn.allow("factor", "original_max_position_embeddings", "beta", "alpha", "apply_scale")
+    magnitude = None if yarn.flag("apply_scale", True) else 1.0
+    words = {
+        "factor": yarn.number("factor"),
+        "original_max_position_embeddings": yarn.integer("original_max_position_embeddings"),
+        "beta_fast": yarn.number("beta", 32),
+        "beta_slow": yarn.number("alpha", 1),
+        "attention_factor": magnitude,
+    }
+    return yarn_rope(Settings(words, yarn.source), base=base, dimensions=dimensions)
+
+
+def _growth(settings: Settings) -> QueryGrowth | None:
+    scaling = settings.section("llama_4_scaling")
+    if scaling is None:
+        return None
+    scaling.allow("original_max_position_embeddings", "beta")
+    step = scaling.integer("original_max_position_embeddings")
+    if step == 0:
+        raise scaling.wrong("original_max_position_embeddings")
+    return QueryGrowth(slope=scaling.number("beta"), step_tokens=step)
+
+
+def _in_eight_bits(settings: Settings) -> bool:
+    """Are matrices stored in e4m3, with one scale each?"""
+    quantization = settings.section("quantization")
+    if quantization is None:
+        return False
+    quantization.text("qformat_weight")
+    quantization.require("qformat_weight", "fp8_e4m3")
+    return True
 
 
 def _mlp(settings: Settings) -> MlpConfig:

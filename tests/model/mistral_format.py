@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,11 @@ def interleaved_rows(weight: Tensor, head_dim: int) -> Tensor:
     return torch.stack(rows)
 
 
-def write_mistral(source: Path, target: Path, *, pickled: bool = False, fused: bool = False) -> Path:
-    """Convert HF's folder; `fused`: the experts as the first Mixtral release stored them."""
+def write_mistral(
+    source: Path, target: Path, *, pickled: bool = False, fused: bool = False, eight_bits: bool = False
+) -> Path:
+    """Convert HF's folder; `fused`: the experts as the first Mixtral release stored them; `eight_bits`: projections in
+    e4m3, as Ministral 3 is stored."""
     config = json.loads((source / "config.json").read_text())
     head_dim = config["head_dim"] or config["hidden_size"] // config["num_attention_heads"]
     weights: dict[str, Tensor] = {}
@@ -49,8 +53,12 @@ def write_mistral(source: Path, target: Path, *, pickled: bool = False, fused: b
         weights[name.removeprefix("model.")] = weight
     if fused:
         weights = _fused(weights, config)
+    params = _params(config, head_dim)
+    if eight_bits:
+        weights = _in_eight_bits(weights)
+        params["quantization"] = {"qformat_weight": "fp8_e4m3", "qscheme_act": "TENSOR"}
     target.mkdir()
-    (target / "params.json").write_text(json.dumps(_params(config, head_dim)))
+    (target / "params.json").write_text(json.dumps(params))
     if pickled:
         torch.save(weights, target / "consolidated.00.pth")
     else:
@@ -98,7 +106,34 @@ def _params(config: dict[str, Any], head_dim: int) -> dict[str, Any]:
     if "num_local_experts" in config:
         experts = {"num_experts": config["num_local_experts"], "num_experts_per_tok": config["num_experts_per_tok"]}
         params["moe"] = experts
+    rope = config["rope_parameters"]
+    if rope["rope_type"] == "yarn":
+        params["yarn"] = {
+            "factor": rope["factor"],
+            "original_max_position_embeddings": rope["original_max_position_embeddings"],
+            "beta": rope["beta_fast"],
+            "alpha": rope["beta_slow"],
+            "apply_scale": rope.get("mscale_all_dim") is None,
+        }
+    if "llama_4_scaling_beta" in rope:
+        params["llama_4_scaling"] = {
+            "original_max_position_embeddings": rope["original_max_position_embeddings"],
+            "beta": rope["llama_4_scaling_beta"],
+        }
     return params
+
+
+def _in_eight_bits(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    stored: dict[str, Tensor] = {}
+    for name, weight in weights.items():
+        if re.search(r"\.w[qkvo123]\.", name) is None:
+            stored[name] = weight
+            continue
+        scale = weight.abs().max() / 448
+        stem = name.removesuffix("weight")
+        stored[name] = (weight / scale).to(torch.float8_e4m3fn)
+        stored |= {f"{stem}qscale_weight": scale, f"{stem}qscale_act": torch.tensor(0.5)}
+    return stored
 
 
 def _fused(weights: dict[str, Tensor], config: dict[str, Any]) -> dict[str, Tensor]:

@@ -14,14 +14,22 @@ from safetensors.torch import load_file, save_file
 from model.architectures.settings import Settings
 from model.checkpoint.decoder import fill_decoder
 from model.checkpoint.mistral import MistralCheckpoint, _configure
+from model.config import QueryGrowth
 from model.errors import CheckpointError
+from model.fp8 import E4M3
 from tests.model.mistral_format import write_mistral, write_mistral_mamba
 from tests.model.tiny_hf import CASES, VOCABULARY, Case, hf_model, write_hf
 
 
 @pytest.mark.parametrize(
     ("case", "fused"),
-    [("mistral-7b-v0.1", False), ("mistral-nemo", False), ("mixtral", False), ("mixtral", True)],
+    [
+        ("mistral-7b-v0.1", False),
+        ("mistral-nemo", False),
+        ("ministral-3", False),
+        ("mixtral", False),
+        ("mixtral", True),
+    ],
 )
 @pytest.mark.parametrize("pickled", [False, True])
 def test_logits_equal_hf(case: str, fused: bool, pickled: bool, tmp_path: Path) -> None:
@@ -34,6 +42,58 @@ def test_logits_equal_hf(case: str, fused: bool, pickled: bool, tmp_path: Path) 
         ours = decoder.head(decoder(ids))
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4 * float(theirs.abs().max()))
     assert checkpoint.parameters == sum(weight.numel() for weight in decoder.parameters())
+
+
+def _check(source: Path, folder: Path) -> None:
+    """Near the start of a text, and far from it."""
+    checkpoint = MistralCheckpoint(folder)
+    decoder = fill_decoder(checkpoint.config, checkpoint.weights())
+    ids = torch.randint(0, VOCABULARY, (1, 40), generator=torch.Generator().manual_seed(1))
+    for first in (0, 3000):
+        positions = torch.arange(first, first + 40)[None]
+        with torch.no_grad():
+            theirs = hf_model(source)(ids, position_ids=positions).logits
+            ours = decoder.head(decoder(ids, positions=positions))
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4 * float(theirs.abs().max()))
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_ministral_3s_positions_turn_and_its_queries_grow_as_hf_has_it(scaled: bool, tmp_path: Path) -> None:
+    """`scaled`: what turns is made larger too."""
+    case = CASES["ministral-3"]
+    rope = dict(case.settings["rope_parameters"])
+    if scaled:
+        del rope["mscale"], rope["mscale_all_dim"]
+    source = write_hf(tmp_path / "hf", Case(case.config, case.settings | {"rope_parameters": rope}))
+    folder = write_mistral(source, tmp_path / "mistral")
+    _check(source, folder)
+    attention = MistralCheckpoint(folder).config.layers[0].attention
+    assert attention.growth == QueryGrowth(slope=0.3, step_tokens=16)
+    assert (attention.rope.scale > 1) is scaled
+
+
+def test_eight_bits_with_a_scale_for_each_matrix_are_read(tmp_path: Path) -> None:
+    source = write_hf(tmp_path / "hf", CASES["ministral-3"])
+    weights = load_file(source / "model.safetensors")
+    for name in [name for name in weights if name.endswith("_proj.weight")]:
+        scale = weights[name].abs().max() / 448
+        weights[name] = (weights[name] / scale).to(E4M3).float() * scale
+    save_file(weights, source / "model.safetensors", metadata={"format": "pt"})
+    folder = write_mistral(source, tmp_path / "mistral", eight_bits=True)
+    assert "F8_E4M3" in MistralCheckpoint(folder).number_formats
+    MistralCheckpoint(folder).check()
+    _check(source, folder)
+
+
+def test_scales_that_fit_no_matrix_are_named(tmp_path: Path) -> None:
+    source = write_hf(tmp_path / "hf", CASES["ministral-3"])
+    folder = write_mistral(source, tmp_path / "mistral", eight_bits=True)
+    weights = load_file(folder / "consolidated.safetensors")
+    weights["layers.1.attention.wk.qscale_weight"] = torch.ones(3)
+    save_file(weights, folder / "consolidated.safetensors")
+    with pytest.raises(CheckpointError, match=r"wk\.qscale_weight.*no scales for") as caught:
+        MistralCheckpoint(folder)
+    assert caught.value.hint
 
 
 def test_what_sees_pictures_is_passed_over(tmp_path: Path) -> None:
@@ -84,6 +144,9 @@ def _edit(folder: Path, **changes: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
+_YARN = {"factor": 4.0, "original_max_position_embeddings": 64, "beta": 32.0, "alpha": 1.0, "apply_scale": False}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -93,7 +156,19 @@ def _edit(folder: Path, **changes: object) -> None:
         ({"model_type": "rwkv"}, "model_type 'rwkv'"),
         ({"model_type": "mamba", "rms_norm": False}, "rms_norm False"),
         ({"model_type": "mamba", "pad_vocab_size_multiple": 0}, "0 for pad_vocab_size_multiple"),
-        ({"yarn": {"factor": 4}}, "yarn"),
+        ({"yarn": {"factor": 4}}, "None for original_max_position_embeddings"),
+        ({"yarn": _YARN | {"factor": 0}}, "yarn, says 0.0 for factor"),
+        ({"yarn": _YARN | {"original_max_position_embeddings": 0}}, "0 for original_max_position_embeddings"),
+        ({"yarn": _YARN | {"apply_scale": "no"}}, "'no' for apply_scale"),
+        ({"yarn": _YARN | {"gamma": 2}}, "has gamma 2, which is not known"),
+        ({"yarn": _YARN, "rope_theta": 1.0}, "1.0 for rope_theta"),
+        ({"llama_4_scaling": {"beta": 0.1}}, "None for original_max_position_embeddings"),
+        ({"llama_4_scaling": {"beta": 0.1, "original_max_position_embeddings": 0}}, "0 for original_max_position"),
+        ({"llama_4_scaling": {"beta": 0.1, "original_max_position_embeddings": 8, "floor": 1}}, "has floor 1"),
+        ({"quantization": {"qformat_weight": "int4"}}, "qformat_weight 'int4'"),
+        ({"quantization": {"quant_method": "compressed-tensors"}}, "None for qformat_weight"),
+        ({"activation": "gelu"}, "activation 'gelu'"),
+        ({"kv_lora_rank": 256}, "latent attention"),
         ({"moe": {"num_experts": 8}}, "num_experts_per_tok"),
         ({"moe": 8}, "8 for moe"),
     ],
