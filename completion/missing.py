@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 _KNOWN = frozenset((*dir(builtins), *kwlist, *sys.stdlib_module_names, "np", "pd", "plt", "tf", "self", "cls", "_"))
 """What a file may read without binding it, and modules whose import was forgotten rather than a line here."""
+_STAR_IMPORT = re.compile(r"^\s*from\s.+\simport\s*\*", re.MULTILINE)
+_SAYING = frozenset(
+    ("import_statement", "import_from_statement", "future_import_statement", "global_statement", "nonlocal_statement")
+)
 _LONGEST_FUNCTION = 20_000
 _MOST = 3
 """Where more are missing, the code was brought from elsewhere, and a line more will not mend it."""
@@ -51,7 +55,9 @@ def missing_names(text: str, offset: int) -> list[Missing]:
     if scopes is None:
         return []
     at = len(before.encode("utf-8", "replace"))
-    outside = text[: offset - len(before)] + text[offset - len(before) + len(function) :]
+    outside = text[:start] + text[start + len(function) :]
+    if _STAR_IMPORT.search(outside):
+        return []
     block_end = _block_end(function, len(before))
     found: dict[str, Missing] = {}
     seen: set[str] = set()
@@ -76,29 +82,34 @@ def _names(scopes: Scopes) -> list[Node]:
     ]
 
 
-def _in_import(node: Node) -> bool:
-    one: Node | None = node.parent
-    while one is not None and one.type in ("dotted_name", "aliased_import", "relative_import"):
-        one = one.parent
-    return one is not None and one.type in ("import_statement", "import_from_statement", "future_import_statement")
+def _names_only(node: Node) -> bool:
+    """Does a name stand where it is said, not read: in an import, behind `global`, behind `def` and `class`?"""
+    parent = node.parent
+    if parent is not None and parent.type in ("function_definition", "class_definition"):
+        return parent.child_by_field_name("name") == node
+    while parent is not None and parent.type in ("dotted_name", "aliased_import", "relative_import"):
+        parent = parent.parent
+    return parent is not None and parent.type in _SAYING
 
 
 def _is_missing(scopes: Scopes, node: Node, at: int, outside: str) -> bool:
     """`node`: the first place of a name, behind the cursor at byte `at`."""
     name = (node.text or b"").decode("utf-8", "replace")
-    if _in_import(node):
-        return False
     parent = node.parent
     called = parent is not None and parent.type == "call" and parent.child_by_field_name("function") == node
     is_type = name[0].isupper() and not name.isupper()
-    if name in _KNOWN or called or is_type or re.search(rf"\b{re.escape(name)}\b", outside):
+    if name in _KNOWN or name.startswith("__") or called or is_type or _names_only(node):
+        return False
+    if re.search(rf"\b{re.escape(name)}\b", outside):
         return False
     binding = scopes.binding(node)
     if binding is None:
         return True
+    if not binding.names:
+        return False  # said to be global
     first = min(bound.start_byte for bound in binding.names)
-    if first > node.start_byte:
-        return binding.scope.start < at  # else it is that of a comprehension or a lambda, which bind behind the value
+    if first > node.start_byte:  # functions within are called later, and comprehensions bind behind the value
+        return scopes.scope_at(node.start_byte) is binding.scope and binding.scope.start < at
     return first == node.start_byte and parent is not None and parent.type == "augmented_assignment"
 
 

@@ -63,6 +63,9 @@ class _Recording:
         chunks = [chunk async for chunk in self._engine.generate(request)]
         if self.first is None:
             self.first, self.prompt = chunks, request.prompt
+            if request.sampling.grammar is not None:  # plain clients know none
+                plain = replace(request, sampling=replace(request.sampling, grammar=None))
+                self.first = [chunk async for chunk in self._engine.generate(plain)]
         for chunk in chunks:
             yield chunk
 

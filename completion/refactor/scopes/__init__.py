@@ -144,7 +144,10 @@ def scopes_of(text: str, language: str) -> Scopes | None:
     captures = QueryCursor(_query(language)).captures(parsed.tree.root_node)
     functions = {node.id for node in captures.get("function", [])}
     scopes: list[Scope] = []
-    for node in sorted(captures.get("scope", []), key=lambda one: (one.start_byte, -one.end_byte)):
+    root = parsed.tree.root_node
+    inner = [node for node in captures.get("scope", []) if node.id != root.id]
+    # The whole text comes first; of one that cannot be parsed at all, the root is no module.
+    for node in (root, *sorted(inner, key=lambda one: (one.start_byte, -one.end_byte))):
         parent = next(
             (one for one in reversed(scopes) if one.start <= node.start_byte and node.end_byte <= one.end), None
         )

@@ -11,6 +11,8 @@
 (typed_parameter [(list_splat_pattern (identifier) @here) (dictionary_splat_pattern (identifier) @here)])
 (lambda_parameters (identifier) @here)
 (lambda_parameters (default_parameter name: (identifier) @here))
+(lambda_parameters (list_splat_pattern (identifier) @here))
+(lambda_parameters (dictionary_splat_pattern (identifier) @here))
 (assignment left: (identifier) @here)
 (augmented_assignment left: (identifier) @here)
 (named_expression name: (identifier) @here)
