@@ -1,7 +1,7 @@
 """A GGUF file of any architecture as a `Checkpoint`: its tensors under the decoder's names.
 
-Llama's and Granite's query and key rows are stored for interleaved rotary positions and put back in half-split order;
-so are DeepSeek's, as HF has them too. Experts lie stacked, as the decoder wants them.
+Query and key rows of Llama, Mistral and Granite are stored for interleaved rotary positions and put back in half-split
+order; so are DeepSeek's, as HF has them too. Experts lie stacked, as the decoder wants them.
 
 Legend: X experts, I intermediate, D hidden, H heads.
 """
@@ -27,7 +27,9 @@ from model.checkpoint.llama import half_split_rows
 from model.checkpoint.store import Stored
 from model.config import NO_MLP, AttentionConfig, DeltaConfig, LayerConfig, MlpConfig, ModelConfig, StateSpaceConfig
 
-_INTERLEAVED = frozenset({"llama", "mixtral", "granite", "granitemoe", "granitemoehybrid", "granitemoeshared"})
+_INTERLEAVED = frozenset(
+    {"llama", "mixtral", "ministral3", "granite", "granitemoe", "granitemoehybrid", "granitemoeshared"}
+)
 
 
 class GgufCheckpoint(Checkpoint):

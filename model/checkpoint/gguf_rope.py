@@ -15,16 +15,30 @@ from model.checkpoint.gguf import GgufFile
 from model.config import LayerConfig, ModelConfig, RopeConfig
 from model.errors import CheckpointError
 
+_GROWING = ("mistral3",)
+"""Architectures of which queries grow with their position, where the file says so."""
 FACTORS = "rope_freqs.weight"
 """The tensor of divisors of each frequency, which come on top of any scaling."""
 
 
 def rope_parameters(file: GgufFile, name: str) -> dict[str, Any] | None:
-    """HF's `rope_parameters` for the architecture `name`; None where positions are not scaled.
+    """HF's `rope_parameters` for the architecture `name`; None where positions are not scaled, and queries do not grow.
 
-    A factor without a type means linear scaling, and older files have it under another name. Raises `CheckpointError`
-    for a YaRN that extrapolates in part.
+    Raises `CheckpointError` for a YaRN that extrapolates in part.
     """
+    scaled = _scaling(file, name)
+    growth = file.metadata.get(f"{name}.attention.temperature_scale") if name in _GROWING else None
+    if not growth:
+        return scaled
+    trained = file.metadata.get(f"{name}.rope.scaling.original_context_length")
+    return (scaled or {"rope_theta": file.metadata.get(f"{name}.rope.freq_base")}) | {
+        "llama_4_scaling_beta": growth,
+        "original_max_position_embeddings": trained or file.metadata.get(f"{name}.context_length"),
+    }
+
+
+def _scaling(file: GgufFile, name: str) -> dict[str, Any] | None:
+    """A factor without a type means linear scaling, and older files have it under another name."""
 
     def value(key: str) -> Any:
         return file.metadata.get(f"{name}.rope.{key}")
@@ -36,9 +50,8 @@ def rope_parameters(file: GgufFile, name: str) -> dict[str, Any] | None:
     Settings({"yarn_ext_factor": value("scaling.yarn_ext_factor")}, file.path.name).require(
         "yarn_ext_factor", 1.0, -1.0
     )
-    # A tenth of mscale_all_dim, which mscale equals in released models. Other architectures do not read it.
-    multiplier = value("scaling.yarn_log_multiplier") if name == "deepseek2" else None
-    weight = None if multiplier is None else multiplier * 10
+    multiplier = value("scaling.yarn_log_multiplier")
+    mscale, everywhere = _weights(name, multiplier) if multiplier else (None, None)
     return {
         "rope_type": kind,
         "rope_theta": value("freq_base"),
@@ -47,10 +60,17 @@ def rope_parameters(file: GgufFile, name: str) -> dict[str, Any] | None:
         "beta_slow": value("scaling.yarn_beta_slow"),
         "attention_factor": value("scaling.yarn_attn_factor"),
         "original_max_position_embeddings": value("scaling.original_context_length"),
-        "mscale": weight,
-        "mscale_all_dim": weight,
+        "mscale": mscale,
+        "mscale_all_dim": everywhere,
         "truncate": name != "gpt-oss",
     }
+
+
+def _weights(name: str, multiplier: float) -> tuple[float | None, float | None]:
+    """HF's `mscale` and `mscale_all_dim`. Other architectures do not read the multiplier."""
+    if name == "deepseek2":  # a tenth of mscale_all_dim, which mscale equals in released models
+        return multiplier * 10, multiplier * 10
+    return (1.0, multiplier) if name == "mistral3" else (None, None)
 
 
 def adjusted(config: ModelConfig, file: GgufFile) -> ModelConfig:

@@ -57,6 +57,7 @@ _NAMES = {
     "granitehybrid": "granitemoehybrid",
     "qwen3next": "qwen3_next",
     "mellum": "mellum",
+    "mistral3": "ministral3",
 }
 """By `general.architecture`: HF's `model_type`."""
 
@@ -106,6 +107,8 @@ def _of_its_own(file: GgufFile, name: str, found: Settings) -> dict[str, Any]:
         return qwen3_next_settings(own)
     if name == "mellum":
         return _two_ropes(own, scaled=rope_parameters(file, name))
+    if name == "mistral3":
+        own.require("expert_count", 0)
     return {}
 
 

@@ -20,6 +20,7 @@ from tests.model.mistral_format import interleaved_rows
 ARCHITECTURES = {
     "llama": gguf.MODEL_ARCH.LLAMA,
     "mixtral": gguf.MODEL_ARCH.LLAMA,
+    "ministral3": gguf.MODEL_ARCH.MISTRAL3,
     "qwen2": gguf.MODEL_ARCH.QWEN2,
     "qwen3": gguf.MODEL_ARCH.QWEN3,
     "qwen3_moe": gguf.MODEL_ARCH.QWEN3MOE,
@@ -43,7 +44,7 @@ _NAMES = {
     "shared_mlp.up_proj.": "ffn_up_shexp.",
 }
 """What the converter names itself."""
-_INTERLEAVED = ("llama", "mixtral", "granite", "granitemoe", "granitemoeshared", "granitemoehybrid")
+_INTERLEAVED = ("llama", "mixtral", "ministral3", "granite", "granitemoe", "granitemoeshared", "granitemoehybrid")
 
 
 def write_gguf(
@@ -291,7 +292,10 @@ def _add_metadata(writer: gguf.GGUFWriter, config: dict[str, Any]) -> None:
         writer.add_rope_scaling_factor(rope["factor"])
         writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
         if "mscale_all_dim" in rope:
-            writer.add_rope_scaling_yarn_log_mul(0.1 * rope["mscale_all_dim"])
+            tenth = 1.0 if config["model_type"] == "ministral3" else 0.1
+            writer.add_rope_scaling_yarn_log_mul(tenth * rope["mscale_all_dim"])
+    if "llama_4_scaling_beta" in rope:
+        writer.add_attn_temperature_scale(rope["llama_4_scaling_beta"])
 
 
 def _first(config: dict[str, Any], *keys: str) -> Any:

@@ -20,7 +20,7 @@ from model.checkpoint.gguf import GgufFile
 from model.checkpoint.gguf_model import GgufCheckpoint
 from tests.model.gguf_format import write_gguf
 from tests.model.test_gguf_model import NAMES, gguf_case
-from tests.model.test_gguf_rope import keys
+from tests.model.test_gguf_rope import MISTRAL3, keys, mistral3_file
 from tests.model.tiny_hf import CASES, VOCABULARY, Case, write_hf
 
 pytestmark = pytest.mark.skipif(
@@ -78,6 +78,12 @@ def test_logits_equal_llama_cpps(name: str, tmp_path: Path) -> None:
 def test_positions_turn_as_llama_cpp_turns_them(name: str, said: dict[str, Any], tmp_path: Path) -> None:
     source = write_hf(tmp_path / "hf", CASES[name])
     _check(write_gguf(source, tmp_path / "tiny.gguf", metadata=keys(said)))
+
+
+@pytest.mark.parametrize("name", [name for name, row in MISTRAL3.items() if "context_length" not in row[1]])
+def test_queries_grow_as_llama_cpp_has_it(name: str, tmp_path: Path) -> None:
+    """It reads no text beyond the context, where they would begin to grow by that."""
+    _check(mistral3_file(*MISTRAL3[name], tmp_path)[1])
 
 
 def test_several_files_are_one_model(tmp_path: Path) -> None:

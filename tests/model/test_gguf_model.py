@@ -27,6 +27,7 @@ NAMES = [
     "llama-linear",
     "llama-yarn",
     "mixtral",
+    "ministral-3",
     "qwen2.5-coder",
     "qwen3",
     "qwen3-coder",
@@ -156,6 +157,7 @@ def test_plain_files_are_served_as_hf_computes_them(name: str, tmp_path: Path) -
         ("mamba", {}, "architecture 'mamba'"),
         ("qwen2", {}, "token_embd"),
         ("deepseek2", {"deepseek2.expert_gating_func": 2}, "sigmoid"),
+        ("mistral3", {"mistral3.expert_count": 8}, "expert_count 8"),
         ("gpt-oss", {"gpt-oss.attention.head_count": 0}, "block_count|num_hidden_layers"),
     ],
 )

@@ -17,7 +17,7 @@ from model.checkpoint.llama import read_config
 from model.errors import CheckpointError
 from tests.model.gguf_format import write_gguf
 from tests.model.test_gguf_model import gguf_case
-from tests.model.tiny_hf import CASES, VOCABULARY, hf_model, write_hf
+from tests.model.tiny_hf import CASES, VOCABULARY, Case, hf_model, write_hf
 
 _YARN = {"type": "yarn", "factor": 8.0, "original_context_length": 64}
 _SAME = {"rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 64}
@@ -81,6 +81,42 @@ def test_divisors_come_on_top_of_a_scaling(tmp_path: Path) -> None:
     assert divisors is not None
     assert len(set(divisors)) > 2
     assert both == tuple(4 * one for one in divisors)
+
+
+_GROWING = CASES["ministral-3"].settings["rope_parameters"]
+_UNSCALED = {key: _GROWING[key] for key in ("rope_theta", "llama_4_scaling_beta", "original_max_position_embeddings")}
+MISTRAL3: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "another magnitude": (_GROWING | {"mscale_all_dim": 0.5}, {}),
+    "the whole magnitude": ({key: value for key, value in _GROWING.items() if "mscale" not in key}, {}),
+    "queries that stay": (_GROWING | {"llama_4_scaling_beta": 0.0}, {}),
+    "queries that grow, no scaling": (_UNSCALED, {"rope.scaling.original_context_length": 16}),
+    "and by the context": (_UNSCALED | {"original_max_position_embeddings": 32}, {"context_length": 32}),
+}
+"""Ministral 3 with other rotary parameters, and what the file says beside them."""
+
+
+def mistral3_file(rope: dict[str, Any], metadata: dict[str, Any], folder: Path) -> tuple[Path, Path]:
+    """HF's folder, and the file."""
+    case = CASES["ministral-3"]
+    source = write_hf(folder / "hf", Case(case.config, case.settings | {"rope_parameters": rope}))
+    return source, write_gguf(source, folder / "tiny.gguf", metadata=metadata)
+
+
+@pytest.mark.parametrize(("rope", "metadata"), MISTRAL3.values(), ids=MISTRAL3)
+def test_ministral_3_turns_and_grows_as_hf_has_it(
+    rope: dict[str, Any], metadata: dict[str, Any], tmp_path: Path
+) -> None:
+    source, path = mistral3_file(rope, metadata, tmp_path)
+    with GgufFile(path) as file:
+        checkpoint = GgufCheckpoint(file)
+        decoder = fill_decoder(checkpoint.config, checkpoint.weights())
+    assert (checkpoint.config.layers[0].attention.growth is None) == (rope["llama_4_scaling_beta"] == 0)
+    ids = torch.randint(0, VOCABULARY, (1, 40), generator=torch.Generator().manual_seed(1))
+    positions = torch.arange(3000, 3040)[None]
+    with torch.no_grad():
+        theirs = hf_model(source)(ids, position_ids=positions).logits
+        ours = decoder.head(decoder(ids, positions=positions))
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4 * float(theirs.abs().max()))
 
 
 REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
