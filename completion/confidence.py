@@ -36,6 +36,8 @@ class Circumstances:
     broken: bool
     """Could the file not be parsed at the cursor?"""
     vetoes: int = 0
+    asked: bool = False
+    """Would only one kind of line do, and was the model asked for it?"""
 
 
 def signals(text: str, logprobs: Sequence[float], found: Circumstances) -> dict[str, float]:
@@ -58,6 +60,7 @@ def signals(text: str, logprobs: Sequence[float], found: Circumstances) -> dict[
         "in_words": float(found.in_words),
         "broken": float(found.broken),
         "vetoed": float(found.vetoes > 0),
+        "asked": float(found.asked),
     }
 
 

@@ -40,6 +40,7 @@ def finish(situation: Situation, draft: Draft, *, shift: float) -> Suggestion:
         in_words=syntax is not None and syntax.kind_at() != "code",
         broken=syntax is not None and syntax.broken,
         vetoes=len(draft.vetoes),
+        asked=bool(draft.asked),
     )
     signals = confidence.signals(text, draft.logprobs(len(text)), found)
     sure = confidence.shipped().probability(signals, shift=shift) if draft.tokens else _UNTOLD_CONFIDENCE

@@ -4,7 +4,7 @@ its stops, its vetoes and its confidence, as somebody types, with the dial where
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,12 @@ class Shown:
         return bool(said) and (said == wanted or wanted.startswith(said + "\n"))
 
 
+def sure(text: str, signals: Mapping[str, float]) -> bool:
+    """Whether an editor shows a text with these signals, at the level that is the default."""
+    known = confidence.shipped()
+    return bool(text) and bool(signals) and known.probability(signals) >= known.thresholds[_SETTINGS.level]
+
+
 async def show_all(engine: Engine, tasks: Sequence[Task], *, journal: Journal) -> list[Shown]:
     """Every task once, those in the journal not again, without other files, and without memory of another cursor."""
     free = asyncio.Semaphore(_AT_ONCE)
@@ -53,10 +59,9 @@ async def show_all(engine: Engine, tasks: Sequence[Task], *, journal: Journal) -
             said = journal.said(key)
             if said is None:
                 found = (await EngineCompleter(engine, _SETTINGS).attempt(request))[0]
-                least = confidence.shipped().thresholds[_SETTINGS.level]
-                said = {"text": found.text, "sure": bool(found.text) and found.confidence >= least}
+                said = {"text": found.text, "signals": dict(found.explanation.signals)}
                 journal.keep(key, said)
-        return Shown(task, **said)
+        return Shown(task, said["text"], sure(said["text"], said["signals"]))
 
     return await asyncio.gather(*(one(task) for task in tasks))
 
