@@ -49,8 +49,8 @@ def held_out_positions(folder: Path, *, count: int, seed: int) -> list[Position]
     return _positions(list(files(folder)), count=count, seed=seed)
 
 
-def corpus_positions(corpus: Path, *, count: int, seed: int) -> list[Position]:
-    """Positions in a training corpus as `tersely train collect` writes it."""
+def corpus_positions(corpus: Path, *, count: int, seed: int, whole_lines: float = 0.25) -> list[Position]:
+    """Positions in a training corpus as `tersely train collect` writes it; a share of them on a line of their own."""
     rng = random.Random(seed)
     kept: list[SourceFile] = []
     with corpus.open(encoding="utf-8") as lines:
@@ -58,25 +58,29 @@ def corpus_positions(corpus: Path, *, count: int, seed: int) -> list[Position]:
             if rng.random() < 0.2:
                 row = json.loads(line)
                 kept.append(SourceFile(row["package"], row["path"], row["language"], row["text"]))
-    return _positions(kept, count=count, seed=seed)
+    return _positions(kept, count=count, seed=seed, whole_lines=whole_lines)
 
 
-def _positions(found: Sequence[SourceFile], *, count: int, seed: int) -> list[Position]:
+def _positions(found: Sequence[SourceFile], *, count: int, seed: int, whole_lines: float = 0.0) -> list[Position]:
     """Every language has the same share, every package in it, and every character of a package."""
     by_language: dict[str, dict[str, list[SourceFile]]] = defaultdict(lambda: defaultdict(list))
     for file in found:
         if len(file.text) <= LONGEST_CHARS:
             by_language[file.language][file.package].append(file)
     rng = random.Random(seed)
-    sources = [_draw(packages, rng) for _, packages in sorted(by_language.items())]
+    sources = [_draw(packages, rng, whole_lines) for _, packages in sorted(by_language.items())]
     return [next(sources[number % len(sources)]) for number in range(count)]
 
 
-def _draw(packages: dict[str, list[SourceFile]], rng: random.Random) -> Iterator[Position]:
+def _draw(packages: dict[str, list[SourceFile]], rng: random.Random, whole_lines: float) -> Iterator[Position]:
     names = sorted(packages)
     while True:
         own = packages[rng.choice(names)]
         file = rng.choices(own, [len(one.text) for one in own])[0]
+        if whole_lines and rng.random() < whole_lines:
+            if (position := whole_line(file, rng)) is not None:
+                yield position
+            continue
         kind: CutKind = draw_kind(rng)
         cut = Cutter(file.text, file.language).cut_kind(kind, rng)
         if cut is not None:
@@ -89,3 +93,23 @@ def _draw(packages: dict[str, list[SourceFile]], rng: random.Random) -> Iterator
                 offset=cut.start,
                 reference=file.text[cut.start : cut.end],
             )
+
+
+def whole_line(file: SourceFile, rng: random.Random) -> Position | None:
+    """A line of code, gone but for its indentation, as when a line was opened for it; None where a line is blank."""
+    lines = file.text.splitlines(keepends=True)
+    number = rng.randrange(len(lines)) if lines else 0
+    line = lines[number].rstrip() if lines else ""
+    code = line.lstrip()
+    if not code or code.startswith(("#", "//", "/*", "*")):
+        return None
+    start = sum(map(len, lines[:number])) + len(line) - len(code)
+    return Position(
+        package=file.package,
+        path=file.path,
+        language=file.language,
+        kind="whole line",
+        text=file.text[:start] + file.text[start + len(code) :],
+        offset=start,
+        reference=code,
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from bench.quality.ask import Answer, ask_all
 from bench.quality.contender import Contender
 from bench.quality.journal import Journal
 from bench.quality.plot import draw
+from bench.quality.positions import whole_line
 from bench.quality.sandbox import passes
 from bench.quality.served import Shown, served, served_programs, show_all
 from bench.quality.tasks import HUMANEVAL, Task, humaneval
@@ -21,6 +23,7 @@ from model.errors import PullError
 from model.fake import FakeEngine
 from model.train import archive
 from model.train.cli import CPU_BUDGETS, GPU_BUDGETS
+from model.train.corpus import SourceFile
 from model.train.cuts import CutKind
 from tests.model.tiny import write_tiny
 
@@ -179,6 +182,24 @@ async def test_a_run_that_was_ended_goes_on(tmp_path: Path) -> None:
     await ask_all(FakeEngine(say), HOLES[:1], context=True, journal=again)
     assert len(asked) == 2
     assert await ask_all(FakeEngine(say), HOLES[2:3], context=False, journal=Journal(path)) == [third]
+
+
+@pytest.mark.parametrize(
+    "text", ["def f(x):\n    y = x  \n\n    # why\n    return y", "\tif (x) {\r\n\t\ty()\r\n\t}\r\n"]
+)
+def test_a_whole_line_leaves_its_indentation(text: str) -> None:
+    file = SourceFile("p", "a.py", "python", text)
+    found = [one for seed in range(30) if (one := whole_line(file, random.Random(seed)))]
+    assert {one.reference for one in found} == {
+        line.strip() for line in text.splitlines() if line.strip() and "#" not in line
+    }
+    for one in found:
+        assert one.whole == text
+        assert not one.text[: one.offset].rpartition("\n")[2].strip()
+
+
+def test_no_line_no_position() -> None:
+    assert whole_line(SourceFile("p", "a.py", "python", ""), random.Random(0)) is None
 
 
 def test_another_adapter_or_other_tasks_have_a_journal_of_their_own(
