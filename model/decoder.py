@@ -69,8 +69,7 @@ class Layer(nn.Module):
         if self.config.wide_residual:
             x = x.float()
         if self.config.is_attention:
-            grown = {} if growth is None else {"growth": growth}  # latent attention knows none
-            mixed: Tensor = self.attention(normed, cosines=cosines, sines=sines, mask=mask, past=past, **grown)
+            mixed: Tensor = self.attention(normed, cosines=cosines, sines=sines, mask=mask, past=past, growth=growth)
         else:
             mixed = self.mixer(normed, memory=past)
         if self.config.parallel:

@@ -26,7 +26,7 @@ def configure(settings: Settings) -> ModelConfig:
     settings.require("mlp_bias", False)
     settings.require("scoring_func", "softmax")
     norm = NormConfig(epsilon=settings.number("rms_norm_eps", 1e-6))
-    attention = _attention(settings)
+    attention = latent_attention(settings)
     dense = MlpConfig(intermediate=settings.integer("intermediate_size"))
     mixture = _mixture(settings)
     first, every = settings.integer("first_k_dense_replace", 0), settings.integer("moe_layer_freq", 1)
@@ -37,7 +37,8 @@ def configure(settings: Settings) -> ModelConfig:
     return model_config(settings, layers, norm=norm)
 
 
-def _attention(settings: Settings) -> AttentionConfig:
+def latent_attention(settings: Settings) -> AttentionConfig:
+    """Sharpened where YaRN says so."""
     heads = settings.integer("num_attention_heads")
     latent = LatentConfig(
         rank=settings.integer("kv_lora_rank"),
@@ -51,7 +52,7 @@ def _attention(settings: Settings) -> AttentionConfig:
         heads=heads,
         kv_heads=heads,
         head_dim=head_dim,
-        rope=read_rope(settings, dimensions=latent.rope_dim),
+        rope=read_rope(settings, dimensions=latent.rope_dim, partial=False),
         qkv_bias=settings.flag("attention_bias", False),
         out_bias=settings.flag("attention_bias", False),
         scale=head_dim**-0.5 * _sharpening(settings) ** 2,
@@ -86,7 +87,7 @@ def _mixture(settings: Settings) -> MlpConfig:
 
 
 def layer(config: LayerConfig) -> Sources:
-    found = _latent(config.attention)
+    found = latent_sources(config.attention)
     if config.mlp.router is None:
         return found | gated()
     found |= {"mlp.router.weight": Source(("mlp.gate.weight",))}
@@ -94,7 +95,8 @@ def layer(config: LayerConfig) -> Sources:
     return found | (gated("mlp.shared_experts", ours="mlp.shared") if config.mlp.shared else {})
 
 
-def _latent(config: AttentionConfig) -> Sources:
+def latent_sources(config: AttentionConfig) -> Sources:
+    """Rows that turn are stored in interleaved order."""
     latent = config.latent
     assert latent is not None
     turn_queries = partial(half_split_tail, period=config.head_dim, tail=latent.rope_dim)

@@ -12,16 +12,19 @@ from model.config import RopeConfig
 from model.errors import CheckpointError
 
 
-def read_rope(settings: Settings, *, dimensions: int, base: float = 10000.0) -> RopeConfig:
+def read_rope(settings: Settings, *, dimensions: int, base: float = 10000.0, partial: bool = True) -> RopeConfig:
     """From `rope_parameters`, or from the older `rope_theta` with `rope_scaling`; `base` is what absence means.
 
+    `partial`: does the file's share of a head that turns count? Else `dimensions` are those that do.
     Raises `CheckpointError` for variants whose frequencies depend on the length of the text.
     """
     scaling = settings.section("rope_parameters") or settings.section("rope_scaling") or Settings({}, settings.source)
     base = scaling.number("rope_theta", settings.number("rope_theta", base))
     if base <= 1:
         raise (scaling if "rope_theta" in scaling.values else settings).wrong("rope_theta")
-    dimensions = int(dimensions * scaling.number("partial_rotary_factor", settings.number("partial_rotary_factor", 1)))
+    if partial:
+        share = scaling.number("partial_rotary_factor", settings.number("partial_rotary_factor", 1))
+        dimensions = int(dimensions * share)
     trained = settings.integer("max_position_embeddings", 0)
     kind = scaling.text("rope_type", scaling.text("type", "default"))
     if kind == "default":

@@ -17,6 +17,7 @@ from model.architectures.mellum import MELLUM
 from model.architectures.ministral import MINISTRAL, MINISTRAL3
 from model.architectures.mistral import MISTRAL
 from model.architectures.mistral3 import MISTRAL3
+from model.architectures.mistral4 import MISTRAL4
 from model.architectures.mixtral import MIXTRAL
 from model.architectures.phi import PHI
 from model.architectures.qwen2 import QWEN2
@@ -43,6 +44,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         MINISTRAL3,
         MISTRAL,
         MISTRAL3,
+        MISTRAL4,
         MIXTRAL,
         PHI,
         QWEN2,

@@ -40,13 +40,21 @@ class LatentAttention(nn.Module):
         self.o_proj = nn.Linear(config.heads * latent.value_dim, hidden, bias=config.out_bias)
 
     def forward(
-        self, x: Tensor, *, cosines: Tensor, sines: Tensor, mask: Tensor | None, past: Past | None = None
+        self,
+        x: Tensor,
+        *,
+        cosines: Tensor,
+        sines: Tensor,
+        mask: Tensor | None,
+        past: Past | None = None,
+        growth: Tensor | None = None,
     ) -> Tensor:
         """As `Attention.forward`; `past` keeps the latent [B, 1, S, C] and the rotary key [B, 1, S, R]."""
         shape = self.latent
         query = self._query(x)  # [B, H, T, P + R]
         plain, turning = query[..., : shape.plain_dim], query[..., shape.plain_dim :]
         query = torch.cat((plain, rotate(turning, cosines, sines)), -1)
+        query = query if growth is None else query * growth
         short = self.kv_down_proj(x)[:, None]  # [B, 1, T, C + R]
         compressed = self.kv_norm(short[..., : shape.rank])
         rotary = rotate(short[..., shape.rank :], cosines, sines)

@@ -122,7 +122,7 @@ class PagedDecoder:
     ) -> Tensor:
         module = self._layers[number].attention
         if isinstance(module, LatentAttention):
-            return self._attend_latent(number, module, x, cosines, sines, slots, attend)
+            return self._attend_latent(number, module, x, cosines, sines, growth, slots, attend)
         assert isinstance(module, Attention)
         config = module.config
         query = module.q_proj(x).view(len(x), -1, config.head_dim)  # [N, H, E]
@@ -148,6 +148,7 @@ class PagedDecoder:
         x: Tensor,
         cosines: Tensor,
         sines: Tensor,
+        growth: Tensor | None,
         slots: Tensor,
         attend: Attend,
     ) -> Tensor:
@@ -159,6 +160,7 @@ class PagedDecoder:
         into, out = each[:, : latent.plain_dim], each[:, latent.plain_dim :]  # [H, P, C], [H, V, C]
         plain = torch.einsum("nhp,hpc->nhc", query[..., : latent.plain_dim], into)
         query = torch.cat((plain, rotate(query[..., latent.plain_dim :], cosines, sines)), -1)  # [N, H, C + R]
+        query = query if growth is None else query * growth
         short = module.kv_down_proj(x)[:, None]  # [N, 1, C + R]
         rotary = rotate(short[..., latent.rank :], cosines, sines)
         key = torch.cat((norm(module.kv_norm, short[..., : latent.rank]), rotary), -1)

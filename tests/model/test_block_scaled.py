@@ -36,10 +36,14 @@ def _blocks(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def write_fp8(folder: Path, *, block: int | None = BLOCK) -> Path:
-    """Store every projection of a folder in e4m3; `block` None: with one scale each."""
+    """Store every projection of a folder in e4m3; `block` None: with one scale each, stacked experts too."""
     stored: dict[str, Tensor] = {}
     for name, weight in load_file(folder / WEIGHTS).items():
-        if not name.endswith("_proj.weight"):
+        if weight.dim() == 3:
+            scale = weight.abs().amax((1, 2), keepdim=True) / 448
+            stored[name], stored[f"{name}_scale_inv"] = (weight / scale).to(E4M3), scale
+            stored[f"{name}_activation_scale"] = torch.ones(len(weight))
+        elif not name.endswith("_proj.weight"):
             stored[name] = weight
         elif block is not None:
             stored[name], stored[f"{name}_scale_inv"] = _blocks(weight)
@@ -69,6 +73,33 @@ def test_logits_equal_hf(case: str, block: int | None, tmp_path: Path, monkeypat
     with torch.no_grad():
         theirs, ours = hf_model(folder)(ids).logits, decoder.head(decoder(ids))
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4 * float(theirs.abs().max()))
+
+
+def test_stacked_experts_have_a_scale_each(tmp_path: Path) -> None:
+    """As Mistral Small 4 is stored, against HF on the numbers that they stand for."""
+    plain = write_hf(tmp_path / "plain", CASES["mistral-small-4"])
+    folder = write_fp8(write_hf(tmp_path / "tiny", CASES["mistral-small-4"]), block=None)
+    stored, numbers = load_file(folder / WEIGHTS), {}
+    for name in load_file(plain / WEIGHTS):
+        numbers[name] = stored[name].float() * stored.get(f"{name}_scale_inv", torch.ones(()))
+    save_file(numbers, plain / WEIGHTS, metadata={"format": "pt"})
+    checkpoint = HuggingFaceCheckpoint(folder)
+    checkpoint.check()
+    decoder = fill_decoder(checkpoint.config, checkpoint.weights())
+    ids = torch.randint(0, VOCABULARY, (2, 20), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        theirs, ours = hf_model(plain)(ids).logits, decoder.head(decoder(ids))
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4 * float(theirs.abs().max()))
+
+
+def test_stacked_experts_with_one_scale_are_refused(tmp_path: Path) -> None:
+    folder = write_fp8(write_hf(tmp_path / "tiny", CASES["mistral-small-4"]), block=None)
+    weights = load_file(folder / WEIGHTS)
+    weights["model.layers.1.mlp.experts.down_proj_scale_inv"] = torch.ones(())
+    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match=r"down_proj_scale_inv.*no scales for") as caught:
+        HuggingFaceCheckpoint(folder)
+    assert caught.value.hint
 
 
 def test_served_in_eight_bits_they_keep_their_numbers(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def _randn(*shape: int, seed: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.fixture(params=["deepseek-v2-lite", "deepseek-v2"])
+@pytest.fixture(params=["deepseek-v2-lite", "deepseek-v2", "mistral-small-4"])
 def decoder(request: pytest.FixtureRequest, tmp_path: Path) -> Decoder:
     checkpoint = HuggingFaceCheckpoint(write_hf(tmp_path / "tiny", CASES[request.param]))
     return fill_decoder(checkpoint.config, checkpoint.weights())

@@ -47,8 +47,10 @@ TURNS = [
     "gpt-oss",
     "mellum-2",
     "ministral-3",
+    "mistral-small-4",
 ]
-"""Plain, by wavelength, linear, with a window, partial, YaRN twice, two bases in one model, and queries that grow."""
+"""Plain, by wavelength, linear, with a window, partial, YaRN twice, two bases in one model, and queries that grow, of
+plain attention and of latent."""
 
 
 @pytest.mark.parametrize("case", TURNS)

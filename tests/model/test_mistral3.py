@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,40 @@ def test_ministral_3_may_be_the_text(tmp_path: Path) -> None:
     assert checkpoint.config.layers[0].attention.growth == QueryGrowth(slope=0.3, step_tokens=16)
 
 
+def test_mistral_small_4_may_be_the_text(tmp_path: Path) -> None:
+    sizes = {key: value for key, value in TEXT.items() if key != "head_dim"}
+    text = sizes | deepcopy(CASES["mistral-small-4"].settings) | {"model_type": "mistral4"}
+    model = _write(tmp_path / "hf", tied=False, text=text)
+    checkpoint = open_folder(tmp_path / "hf")
+    checkpoint.check()
+    decoder = fill_decoder(checkpoint.config, checkpoint.weights())
+    ids = torch.randint(20, VOCABULARY, (2, 40), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        theirs, ours = model(ids).logits, decoder.head(decoder(ids))
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4 * float(theirs.abs().max()))
+    assert checkpoint.config.layers[0].attention.growth == QueryGrowth(slope=0.3, step_tokens=16)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"n_group": 2}, "n_group 2"),
+        ({"rope_interleave": False}, "rope_interleave False"),
+        ({"hidden_act": "gelu"}, "hidden_act 'gelu'"),
+        ({"kv_lora_rank": None}, "None for kv_lora_rank"),
+        ({"n_routed_experts": 2**40}, "for n_routed_experts"),
+        ({"model_type": "mistral_large4"}, "architecture 'mistral_large4'"),
+    ],
+)
+def test_other_blocks_than_small_4s_are_refused(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    folder = write_hf(tmp_path / "tiny", CASES["mistral-small-4"])
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(CheckpointError, match=message) as caught:
+        open_folder(folder)
+    assert caught.value.hint
+
+
 def test_a_step_of_no_tokens_is_refused(tmp_path: Path) -> None:
     folder = write_hf(tmp_path / "tiny", CASES["ministral-3"])
     path = folder / "config.json"
@@ -101,7 +136,7 @@ def test_without_llama_4s_rule_queries_stay(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"text_config": None}, "None for text_config"), ({"text_config": {"model_type": "mistral4"}}, "'mistral4'")],
+    [({"text_config": None}, "None for text_config"), ({"text_config": {"model_type": "mistral5"}}, "'mistral5'")],
 )
 def test_other_texts_are_refused(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
     _write(tmp_path / "hf", tied=False)

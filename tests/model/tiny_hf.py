@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+
+# transformers itself reads its text model as a part of Mistral3 alone
+transformers.AutoModelForCausalLM.register(transformers.Mistral4Config, transformers.Mistral4ForCausalLM, exist_ok=True)
 
 VOCABULARY, CONTEXT = 128, 4096
 _COMMON: dict[str, Any] = {
@@ -82,6 +86,18 @@ _GROWING = {
     "original_max_position_embeddings": 16,
     "llama_4_scaling_beta": 0.3,
 }
+_SMALL_4 = {
+    "num_key_value_heads": 4,
+    "q_lora_rank": 24,
+    "kv_lora_rank": 32,
+    "qk_nope_head_dim": 16,
+    "qk_rope_head_dim": 8,
+    "v_head_dim": 12,
+    "n_routed_experts": 8,
+    "num_experts_per_tok": 3,
+    "moe_intermediate_size": 32,
+    "rope_parameters": _GROWING,
+}
 _LLAMA3 = {
     "rope_type": "llama3",
     "rope_theta": 500000.0,
@@ -118,6 +134,12 @@ CASES: dict[str, Case] = {
         },
     ),
     "ministral-3": Case("Ministral3Config", {"head_dim": 16, "rope_parameters": _GROWING}),
+    "mistral-small-4": Case("Mistral4Config", _SMALL_4),
+    "mistral-4-mixed": Case(
+        "Mistral4Config",
+        _SMALL_4
+        | {"first_k_dense_replace": 1, "q_lora_rank": None, "n_shared_experts": 2, "routed_scaling_factor": 1.5},
+    ),
     "mixtral": Case("MixtralConfig", {"num_local_experts": 8, "num_experts_per_tok": 2}),
     "mixtral-window": Case("MixtralConfig", {"sliding_window": 9}),
     "qwen2.5-coder": Case("Qwen2Config", {"tie_word_embeddings": True}),
@@ -210,7 +232,7 @@ CASES: dict[str, Case] = {
 
 def write_hf(folder: Path, case: Case, *, shard: str = "50GB") -> Path:
     """Write the checkpoint, every weight random: biases, sinks and norms too."""
-    config = getattr(transformers, case.config)(**_COMMON | case.settings)
+    config = getattr(transformers, case.config)(**deepcopy(_COMMON | case.settings))  # some change what they are given
     with torch.random.fork_rng():
         torch.manual_seed(1)
         model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)

@@ -30,7 +30,7 @@ from model.parallel.meeting import leave, meet
 from model.parallel.shard import Part, check_shardable
 from tests.model.tiny_hf import CASES, VOCABULARY, Case, write_hf
 
-NAMES = ("llama-2", "mixtral", "deepseek-v2", "gpt-oss", "phi-2")
+NAMES = ("llama-2", "mixtral", "deepseek-v2", "mistral-small-4", "gpt-oss", "phi-2")
 IDS: list[int] = torch.randint(0, VOCABULARY, (30,), generator=torch.Generator().manual_seed(2)).tolist()
 CPU = torch.device("cpu")
 
