@@ -23,7 +23,7 @@ from typing import Any
 
 from bench import results
 from bench.quality.positions import Position, held_out_positions
-from bench.terse import infill, vetoes
+from bench.terse import infill, missing, vetoes
 from bench.terse.ask import Answers, Peer, ask_all
 from bench.terse.figures import figures
 from bench.terse.merged import write_merged
@@ -85,7 +85,9 @@ def main() -> None:
     parser.add_argument("--llama-server", metavar="PROGRAM", help="a llama-server, or a python with xllamacpp")
     parser.add_argument("--figures-only", action="store_true", help="ask nothing: count what --rows has")
     parser.add_argument("--dry", action="store_true", help="print the figures, and save nothing")
-    parser.add_argument("--no-vetoes", action="store_true", help="leave the search for false vetoes out")
+    parser.add_argument(
+        "--no-vetoes", action="store_true", help="leave out what needs no model: false vetoes, missing names"
+    )
     arguments = parser.parse_args()
     folder = cache_dir() / "held-out-packages" / "held-out"
     positions = held_out_positions(folder, count=arguments.count, seed=SEED)
@@ -106,6 +108,7 @@ def main() -> None:
     if not arguments.no_vetoes:
         python = sorted(root for root in roots.values() if any(root.rglob("*.py")))
         found["vetoes"] = vetoes.run(python)
+        found["missing_names"] = missing.run(python)
     if not arguments.dry:
         written = results.save("terse", found)
         draw(found, written.with_suffix(".png"))

@@ -9,6 +9,7 @@ import pytest
 
 from bench.quality.calibrate import Observation, expected_error, fit
 from bench.quality.positions import Position
+from bench.terse import missing
 from bench.terse.ask import ALONE, BLANK_LINE, INFILL, NEWLINE, TERSELY, Answers, Row, cut_at
 from bench.terse.figures import breaks, figures, repeats_suffix
 from completion.confidence import Circumstances, signals
@@ -146,3 +147,18 @@ def test_a_plain_client_cuts_the_same_answer() -> None:
     assert cut_at(chunks, "\n") == ("a", 2)
     assert cut_at(chunks, "\n\n") == ("a", 3)
     assert cut_at(chunks[:1], "\n") == ("a", 1)
+
+
+def test_names_that_are_told_to_be_missing_are_counted(tmp_path: Path) -> None:
+    """`late` is read before the loop binds it, which no order of lines tells; `total` is missing without its line."""
+    (tmp_path / "a.py").write_text(
+        "def f(xs):\n    ys = list(xs)\n    total = 0\n    for x in ys:\n        total += x\n    return total\n"
+    )
+    (tmp_path / "b.py").write_text(
+        "def g(xs):\n    n = 0\n    for x in xs:\n        if n:\n            use(late)\n        late = x\n"
+    )
+    found = missing.run([tmp_path])
+    assert found["told_where_none_is_missing"] == len(found["told_wrongly"]) > 0
+    assert all("b.py" in one and one.endswith(": late") for one in found["told_wrongly"])
+    assert found["of_these_in_the_line"] >= 1
+    assert found["places"] > found["told_where_none_is_missing"]
