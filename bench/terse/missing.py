@@ -1,8 +1,8 @@
 """Is a name ever told to be missing where none is, and is the one told the one that a missing line binds?
 
 No model is asked. In functions of the held-out packages, an empty line is opened above a statement: whatever is told to
-be missing then is told wrongly, since the code is real. Then the statement's line is taken out: what is told should be a
-name that stands in it.
+be missing then is told wrongly, since the code is real. Then the statement's line is taken out: what is told should be
+a name that stands in it.
 """
 
 from __future__ import annotations
