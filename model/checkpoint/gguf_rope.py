@@ -15,8 +15,11 @@ from model.checkpoint.gguf import GgufFile
 from model.config import LayerConfig, ModelConfig, RopeConfig
 from model.errors import CheckpointError
 
-_GROWING = ("mistral3",)
-"""Architectures of which queries grow with their position, where the file says so."""
+_TRAINED = ("rope.scaling.original_context_length", "context_length")
+_LENGTHS = ("attention.temperature_length", *_TRAINED)
+_GROWING = {"mistral3": _TRAINED, "mistral4": _LENGTHS, "deepseek2": _LENGTHS}
+"""Architectures of which queries grow with their position where the file says so, and what says after how many tokens
+each time."""
 FACTORS = "rope_freqs.weight"
 """The tensor of divisors of each frequency, which come on top of any scaling."""
 
@@ -30,10 +33,10 @@ def rope_parameters(file: GgufFile, name: str) -> dict[str, Any] | None:
     growth = file.metadata.get(f"{name}.attention.temperature_scale") if name in _GROWING else None
     if not growth:
         return scaled
-    trained = file.metadata.get(f"{name}.rope.scaling.original_context_length")
+    steps = (file.metadata.get(f"{name}.{key}") for key in _GROWING[name])
     return (scaled or {"rope_theta": file.metadata.get(f"{name}.rope.freq_base")}) | {
         "llama_4_scaling_beta": growth,
-        "original_max_position_embeddings": trained or file.metadata.get(f"{name}.context_length"),
+        "original_max_position_embeddings": next(filter(None, steps), None),
     }
 
 
@@ -68,7 +71,7 @@ def _scaling(file: GgufFile, name: str) -> dict[str, Any] | None:
 
 def _weights(name: str, multiplier: float) -> tuple[float | None, float | None]:
     """HF's `mscale` and `mscale_all_dim`. Other architectures do not read the multiplier."""
-    if name == "deepseek2":  # a tenth of mscale_all_dim, which mscale equals in released models
+    if name in ("deepseek2", "mistral4"):  # a tenth of mscale_all_dim, which mscale equals in released models
         return multiplier * 10, multiplier * 10
     return (1.0, multiplier) if name == "mistral3" else (None, None)
 

@@ -58,6 +58,7 @@ _NAMES = {
     "qwen3next": "qwen3_next",
     "mellum": "mellum",
     "mistral3": "ministral3",
+    "mistral4": "mistral4",
 }
 """By `general.architecture`: HF's `model_type`."""
 
@@ -96,8 +97,8 @@ def _of_its_own(file: GgufFile, name: str, found: Settings) -> dict[str, Any]:
     if name == "gpt-oss":
         kinds = ("sliding_attention", "full_attention")
         return {"layer_types": [kinds[index % 2] for index in range(found.integer("num_hidden_layers"))]}
-    if name == "deepseek2":
-        return _latent(file, found)
+    if name in ("deepseek2", "mistral4"):
+        return _latent(file, name, found)
     own = Settings(_own_keys(file, name), file.path.name)
     if name == "mamba2":
         return mamba2_settings(own, stored=frozenset(file.tensors))
@@ -138,23 +139,28 @@ def _two_ropes(own: Settings, *, scaled: dict[str, Any] | None) -> dict[str, Any
     }
 
 
-def _latent(file: GgufFile, found: Settings) -> dict[str, Any]:
-    if file.metadata.get("deepseek2.expert_gating_func", 1) != 1:
+def _latent(file: GgufFile, name: str, found: Settings) -> dict[str, Any]:
+    """DeepSeek's, and Mistral's of that kind: Large 3 is called `deepseek2` too, but weighs its experts otherwise."""
+    if file.metadata.get(f"{name}.expert_gating_func", 1) != 1:
         raise CheckpointError(
             f"{file.path.name} weighs its experts by sigmoid (DeepSeek-V3), which is not supported.",
             hint="Use a model of the V2 family.",
         )
 
     def length(kind: str) -> Any:  # newer files keep the expanded heads' sizes under names of their own
-        plain = file.metadata.get(f"deepseek2.attention.{kind}_length")
-        return file.metadata.get(f"deepseek2.attention.{kind}_length_mla", plain)
+        plain = file.metadata.get(f"{name}.attention.{kind}_length")
+        return file.metadata.get(f"{name}.attention.{kind}_length_mla", plain)
 
     own = Settings({"key": length("key"), "value": length("value")}, file.path.name)
-    groups = file.metadata.get("deepseek2.expert_group_count") or 1
+    groups = file.metadata.get(f"{name}.expert_group_count") or 1
+    normalized = file.metadata.get(f"{name}.expert_weights_norm", False)
+    growing = bool(file.metadata.get(f"{name}.attention.temperature_scale"))
     return {
+        "model_type": "mistral4" if name == "mistral4" or normalized or growing else "deepseek_v2",
+        "norm_topk_prob": normalized,
         "topk_method": "greedy" if groups == 1 else "group_limited_greedy",
         "n_group": groups,
-        "topk_group": file.metadata.get("deepseek2.expert_group_used_count"),
+        "topk_group": file.metadata.get(f"{name}.expert_group_used_count"),
         "head_dim": None,
         "qk_nope_head_dim": own.integer("key") - found.integer("qk_rope_head_dim"),
         "v_head_dim": own.integer("value"),

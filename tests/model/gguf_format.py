@@ -21,6 +21,7 @@ ARCHITECTURES = {
     "llama": gguf.MODEL_ARCH.LLAMA,
     "mixtral": gguf.MODEL_ARCH.LLAMA,
     "ministral3": gguf.MODEL_ARCH.MISTRAL3,
+    "mistral4": gguf.MODEL_ARCH.MISTRAL4,
     "qwen2": gguf.MODEL_ARCH.QWEN2,
     "qwen3": gguf.MODEL_ARCH.QWEN3,
     "qwen3_moe": gguf.MODEL_ARCH.QWEN3MOE,
@@ -80,7 +81,7 @@ def write_gguf(
     if joint_delta:
         renamed = {name: one for name, one in renamed.items() if not re.search("attn_(qkv|gate)", name)}
         renamed |= _renamed(joint, config)
-    if split_latent:
+    if split_latent or config["model_type"] == "mistral4":
         renamed = _split_latent(renamed, config)
     if fused_qkv:
         renamed = _fused_qkv(renamed)
@@ -180,7 +181,9 @@ def _plain_experts(weights: dict[str, Tensor], config: dict[str, Any]) -> dict[s
     """Fused gates and ups in tensors of their own, as converters write them."""
     plain: dict[str, Tensor] = {}
     for name, weight in weights.items():
-        if name.endswith("block_sparse_moe.input_linear.weight"):
+        if config["model_type"] == "mistral4":
+            plain[f"{name}.weight" if "experts." in name and weight.dim() == 3 else name] = weight
+        elif name.endswith("block_sparse_moe.input_linear.weight"):
             stem = name.replace("block_sparse_moe.input_linear.weight", "mlp.experts")
             plain[f"{stem}.gate_proj.weight"], plain[f"{stem}.up_proj.weight"] = weight.chunk(2, 1)
         elif name.endswith("gate_up_proj"):
@@ -240,7 +243,8 @@ def _add_metadata(writer: gguf.GGUFWriter, config: dict[str, Any]) -> None:
         return
     heads = config["num_attention_heads"]
     head_dim = config.get("head_dim") or config["hidden_size"] // heads
-    latent = config["model_type"] == "deepseek_v2"
+    absorbed = config["model_type"] == "mistral4"
+    latent = absorbed or config["model_type"] == "deepseek_v2"
     plain, turning = (config["qk_nope_head_dim"], config["qk_rope_head_dim"]) if latent else (0, head_dim)
     each = config["rope_parameters"]
     rope = each.get("full_attention", each)
@@ -253,7 +257,7 @@ def _add_metadata(writer: gguf.GGUFWriter, config: dict[str, Any]) -> None:
         "head_count_kv": None if config["model_type"] == "granitemoehybrid" else config["num_key_value_heads"],
         "key_length": plain + turning,
         "value_length": config["v_head_dim"] if latent else head_dim,
-        "rope_dimension_count": int(turning * rope.get("partial_rotary_factor", 1)),
+        "rope_dimension_count": turning if latent else int(turning * rope.get("partial_rotary_factor", 1)),
         "rope_freq_base": rope["rope_theta"],
         "layer_norm_rms_eps": config.get("rms_norm_eps"),
         "layer_norm_eps": config.get("layer_norm_eps", config.get("norm_epsilon")),
@@ -279,6 +283,16 @@ def _add_metadata(writer: gguf.GGUFWriter, config: dict[str, Any]) -> None:
         "attention_scale": config.get("attention_multiplier"),
         "logit_scale": config.get("logits_scaling"),
     }
+    if absorbed:
+        adders |= {
+            "head_count_kv": 1,
+            "key_length": config["kv_lora_rank"] + turning,
+            "value_length": config["kv_lora_rank"],
+            "key_length_mla": plain + turning,
+            "value_length_mla": config["v_head_dim"],
+            "expert_weights_norm": config["norm_topk_prob"],
+            "attn_temperature_length": rope["original_max_position_embeddings"],
+        }
     for name, value in adders.items():
         if value is not None:
             getattr(writer, f"add_{name}")(value)

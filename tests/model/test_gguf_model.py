@@ -38,6 +38,7 @@ NAMES = [
     "granite-3-shared",
     "deepseek-v2-lite",
     "deepseek-v2",
+    "mistral-small-4",
     "gpt-oss",
     "mamba-2",
     "granite-4",
@@ -78,6 +79,12 @@ def test_logits_equal_hf(name: str, tmp_path: Path) -> None:
 
 def test_keys_and_values_of_latent_attention_may_lie_apart(tmp_path: Path) -> None:
     _check(CASES["deepseek-v2-lite"], tmp_path, split_latent=True)
+
+
+@pytest.mark.parametrize("architecture", ["mistral4", "deepseek2"])
+def test_mistrals_latent_attention_goes_by_two_names(architecture: str, tmp_path: Path) -> None:
+    """Under DeepSeek's, the experts' weights still sum to one, and queries grow."""
+    _check(CASES["mistral-4-mixed"], tmp_path, architecture=architecture)
 
 
 def test_compressed_queries_are_read(tmp_path: Path) -> None:
