@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from completion.refactor.scopes import Scopes
 
-_KNOWN = frozenset((*dir(builtins), *kwlist, *sys.stdlib_module_names, "np", "pd", "plt", "tf", "self", "cls", "_"))
+_ALIASES = ("np", "pd", "plt", "tf")
+_PYTHON_2 = ("basestring", "long", "raw_input", "unichr", "unicode", "xrange")
+_KNOWN = frozenset((*dir(builtins), *kwlist, *sys.stdlib_module_names, *_ALIASES, *_PYTHON_2, "self", "cls", "_"))
 """What a file may read without binding it, and modules whose import was forgotten rather than a line here."""
 _STAR_IMPORT = re.compile(r"^\s*from\s.+\simport\s*\*", re.MULTILINE)
 _SAYING = frozenset(
