@@ -1,9 +1,9 @@
 """A folder as Mistral publishes it: `params.json`, and `consolidated*` in safetensors or pickled.
 
 Dense models and mixtures; of these, both ways in which experts were stored. Query and key rows are in interleaved
-rotary order and are put in half-split order here. Mamba is read in `mistral_mamba`. Source: `mistral-inference`,
-`transformer.py` and `moe.py`; for `yarn`, `llama_4_scaling` and `quantization` vLLM's
-`transformers_utils/configs/mistral.py` and HF's `convert_ministral3_weights_to_hf.py`.
+rotary order and are put in half-split order here. Mamba is read in `mistral_mamba`, latent attention in
+`mistral_latent`, what concerns long texts in `mistral_rope`. Source: `mistral-inference`, `transformer.py` and
+`moe.py`; for `quantization` vLLM's `transformers_utils/configs/mistral.py`.
 
 Legend: X experts, I intermediate, D hidden.
 """
@@ -16,13 +16,13 @@ from pathlib import Path
 
 from torch import Tensor
 
-from model.architectures.rotary import yarn_rope
 from model.architectures.settings import Settings
 from model.architectures.sources import Source, Sources, experts, only
-from model.checkpoint import mistral_mamba
+from model.checkpoint import mistral_latent, mistral_mamba
 from model.checkpoint.block_scaled import IGNORED, BlockScaledStore, mistral_scales
 from model.checkpoint.checkpoint import Checkpoint, read_json
 from model.checkpoint.llama import half_split_rows
+from model.checkpoint.mistral_rope import read_growth, read_rope
 from model.checkpoint.pickled import PickleStore
 from model.checkpoint.safetensors import SafetensorsStore
 from model.checkpoint.store import Store
@@ -32,8 +32,6 @@ from model.config import (
     MlpConfig,
     ModelConfig,
     NormConfig,
-    QueryGrowth,
-    RopeConfig,
     RouterConfig,
 )
 from model.errors import CheckpointError
@@ -62,9 +60,12 @@ class MistralCheckpoint(Checkpoint):
         config, eight_bits, store = _configure(settings), _in_eight_bits(settings), _store(folder)
         if eight_bits:
             store = BlockScaledStore(store, block=None, scales=mistral_scales)
-        fused = "layers.0.block_sparse_moe.w1" in store.tensors
+        if config.layers[0].attention.latent is not None:
+            sources = mistral_latent.sources(config)
+        else:
+            sources = _sources(config, fused="layers.0.block_sparse_moe.w1" in store.tensors)
         ignored = (*_SEEING, *IGNORED) if eight_bits else _SEEING
-        super().__init__(folder, config, store=store, sources=_sources(config, fused=fused), ignored=ignored)
+        super().__init__(folder, config, store=store, sources=sources, ignored=ignored)
 
 
 def _store(folder: Path) -> Store:
@@ -83,10 +84,7 @@ def _configure(settings: Settings) -> ModelConfig:
     settings.require("model_type", "transformer", "mamba")
     settings.require("activation", "silu")
     if settings.values.get("kv_lora_rank") is not None:
-        raise CheckpointError(
-            f"{settings.source} has latent attention (kv_lora_rank), which is not supported in Mistral's own layout.",
-            hint="Use the same model in HF's layout.",
-        )
+        return mistral_latent.configure(settings)
     norm = NormConfig(epsilon=settings.number("norm_eps"))
     layer = LayerConfig(norm=norm, mixer=_attention(settings), mlp=_mlp(settings))
     layers = settings.integer("n_layers")
@@ -120,40 +118,10 @@ def _attention(settings: Settings) -> AttentionConfig:
         heads=heads,
         kv_heads=kv_heads,
         head_dim=head_dim,
-        rope=_rope(settings, base=base, dimensions=head_dim),
+        rope=read_rope(settings, base=base, dimensions=head_dim),
         window=window,
-        growth=_growth(settings),
+        growth=read_growth(settings),
     )
-
-
-def _rope(settings: Settings, *, base: float, dimensions: int) -> RopeConfig:
-    """What turns is made larger, as YaRN has it, unless `apply_scale` is false: so it is in every released file."""
-    yarn = settings.section("yarn")
-    if base <= 1:
-        raise settings.wrong("rope_theta")
-    if yarn is None:
-        return RopeConfig(base=base, dimensions=dimensions)
-    yarn.allow("factor", "original_max_position_embeddings", "beta", "alpha", "apply_scale")
-    magnitude = None if yarn.flag("apply_scale", True) else 1.0
-    words = {
-        "factor": yarn.number("factor"),
-        "original_max_position_embeddings": yarn.integer("original_max_position_embeddings"),
-        "beta_fast": yarn.number("beta", 32),
-        "beta_slow": yarn.number("alpha", 1),
-        "attention_factor": magnitude,
-    }
-    return yarn_rope(Settings(words, yarn.source), base=base, dimensions=dimensions)
-
-
-def _growth(settings: Settings) -> QueryGrowth | None:
-    scaling = settings.section("llama_4_scaling")
-    if scaling is None:
-        return None
-    scaling.allow("original_max_position_embeddings", "beta")
-    step = scaling.integer("original_max_position_embeddings")
-    if step == 0:
-        raise scaling.wrong("original_max_position_embeddings")
-    return QueryGrowth(slope=scaling.number("beta"), step_tokens=step)
 
 
 def _in_eight_bits(settings: Settings) -> bool:

@@ -11,6 +11,20 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+_LATENT = {
+    "self_attn.q_proj": "attention.wq",
+    "self_attn.q_a_proj": "attention.wq_a",
+    "self_attn.q_a_layernorm": "attention.q_a_norm",
+    "self_attn.q_b_proj": "attention.wq_b",
+    "self_attn.kv_a_proj_with_mqa": "attention.wkv_a_with_mqa",
+    "self_attn.kv_a_layernorm": "attention.kv_a_norm",
+    "self_attn.kv_b_proj": "attention.wkv_b",
+    "mlp.shared_experts.gate_proj": "shared_experts.w1",
+    "mlp.shared_experts.down_proj": "shared_experts.w2",
+    "mlp.shared_experts.up_proj": "shared_experts.w3",
+    "mlp.gate.": "gate.",
+}
+"""What latent attention and its experts are called beside the rest."""
 _NAMES = {
     "self_attn.q_proj": "attention.wq",
     "self_attn.k_proj": "attention.wk",
@@ -44,11 +58,13 @@ def write_mistral(
     e4m3, as Ministral 3 is stored."""
     config = json.loads((source / "config.json").read_text())
     head_dim = config["head_dim"] or config["hidden_size"] // config["num_attention_heads"]
+    latent = config["model_type"] == "mistral4"
+    stored = load_file(source / "model.safetensors")
     weights: dict[str, Tensor] = {}
-    for name, weight in load_file(source / "model.safetensors").items():
-        if "q_proj" in name or "k_proj" in name:
+    for name, weight in (_single_experts(stored) if latent else stored).items():
+        if not latent and ("q_proj" in name or "k_proj" in name):
             weight = interleaved_rows(weight, head_dim)
-        for theirs, ours in _NAMES.items():
+        for theirs, ours in ((_LATENT if latent else {}) | _NAMES).items():
             name = name.replace(theirs, ours)
         weights[name.removeprefix("model.")] = weight
     if fused:
@@ -100,20 +116,35 @@ def _params(config: dict[str, Any], head_dim: int) -> dict[str, Any]:
         "norm_eps": config["rms_norm_eps"],
         "vocab_size": config["vocab_size"],
         "rope_theta": config["rope_parameters"]["rope_theta"],
-        "sliding_window": config["sliding_window"],
+        "sliding_window": config.get("sliding_window"),
         "max_seq_len": config["max_position_embeddings"],
     }
     if "num_local_experts" in config:
         experts = {"num_experts": config["num_local_experts"], "num_experts_per_tok": config["num_experts_per_tok"]}
         params["moe"] = experts
     rope = config["rope_parameters"]
+    latent = config["model_type"] == "mistral4"
+    if latent:
+        keys = ("q_lora_rank", "kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")
+        params |= {key: config[key] for key in keys}
+        params["moe"] = {
+            "num_experts": config["n_routed_experts"],
+            "num_experts_per_tok": config["num_experts_per_tok"],
+            "expert_hidden_dim": config["moe_intermediate_size"],
+            "num_shared_experts": config["n_shared_experts"],
+            "first_k_dense_replace": config["first_k_dense_replace"],
+            "routed_scale": config["routed_scaling_factor"],
+            "num_expert_groups": 1,
+            "num_expert_groups_per_tok": 1,
+            "route_every_n": 1,
+        }
     if rope["rope_type"] == "yarn":
         params["yarn"] = {
             "factor": rope["factor"],
             "original_max_position_embeddings": rope["original_max_position_embeddings"],
             "beta": rope["beta_fast"],
             "alpha": rope["beta_slow"],
-            "apply_scale": rope.get("mscale_all_dim") is None,
+            "apply_scale": bool(rope.get("mscale_all_dim")) is latent,
         }
     if "llama_4_scaling_beta" in rope:
         params["llama_4_scaling"] = {
@@ -123,10 +154,24 @@ def _params(config: dict[str, Any], head_dim: int) -> dict[str, Any]:
     return params
 
 
+def _single_experts(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Stacked experts one by one."""
+    single: dict[str, Tensor] = {}
+    for name, weight in weights.items():
+        if weight.dim() < 3:
+            single[name] = weight
+            continue
+        stem, _, kind = name.replace("mlp.", "").rpartition(".")
+        for index, expert in enumerate(weight):
+            parts = {"w2": expert} if kind == "down_proj" else dict(zip(("w1", "w3"), expert.chunk(2), strict=True))
+            single |= {f"{stem}.{index}.{part}.weight": one.contiguous() for part, one in parts.items()}
+    return single
+
+
 def _in_eight_bits(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     stored: dict[str, Tensor] = {}
     for name, weight in weights.items():
-        if re.search(r"\.w[qkvo123]\.", name) is None:
+        if re.search(r"\.w(q|k|v|o|1|2|3|q_a|q_b|kv_a_with_mqa|kv_b)\.", name) is None:
             stored[name] = weight
             continue
         scale = weight.abs().max() / 448

@@ -72,12 +72,27 @@ def test_ministral_3s_positions_turn_and_its_queries_grow_as_hf_has_it(scaled: b
     assert (attention.rope.scale > 1) is scaled
 
 
-def test_eight_bits_with_a_scale_for_each_matrix_are_read(tmp_path: Path) -> None:
-    source = write_hf(tmp_path / "hf", CASES["ministral-3"])
+@pytest.mark.parametrize("sharpened", [False, True])
+@pytest.mark.parametrize("case", ["mistral-small-4", "mistral-4-mixed"])
+def test_latent_attention_is_sharpened_where_the_file_says_so(case: str, sharpened: bool, tmp_path: Path) -> None:
+    settings = CASES[case].settings
+    rope = settings["rope_parameters"] | ({} if sharpened else {"mscale_all_dim": 0.0, "attention_factor": 1.0})
+    source = write_hf(tmp_path / "hf", Case("Mistral4Config", settings | {"rope_parameters": rope}))
+    folder = write_mistral(source, tmp_path / "mistral")
+    assert json.loads((folder / "params.json").read_text())["yarn"]["apply_scale"] is sharpened
+    MistralCheckpoint(folder).check()
+    _check(source, folder)
+
+
+@pytest.mark.parametrize("case", ["ministral-3", "mistral-small-4"])
+def test_eight_bits_with_a_scale_for_each_matrix_are_read(case: str, tmp_path: Path) -> None:
+    source = write_hf(tmp_path / "hf", CASES[case])
     weights = load_file(source / "model.safetensors")
-    for name in [name for name in weights if name.endswith("_proj.weight")]:
-        scale = weights[name].abs().max() / 448
-        weights[name] = (weights[name] / scale).to(E4M3).float() * scale
+    for name in [name for name in weights if "_proj" in name]:
+        parts = weights[name] if weights[name].dim() == 3 else weights[name][None]
+        halves = [half for part in parts for half in (part.chunk(2) if "gate_up" in name else (part,))]
+        rounded = [(half / (scale := half.abs().max() / 448)).to(E4M3).float() * scale for half in halves]
+        weights[name] = torch.cat(rounded).view_as(weights[name])
     save_file(weights, source / "model.safetensors", metadata={"format": "pt"})
     folder = write_mistral(source, tmp_path / "mistral", eight_bits=True)
     assert "F8_E4M3" in MistralCheckpoint(folder).number_formats
@@ -168,7 +183,6 @@ _YARN = {"factor": 4.0, "original_max_position_embeddings": 64, "beta": 32.0, "a
         ({"quantization": {"qformat_weight": "int4"}}, "qformat_weight 'int4'"),
         ({"quantization": {"quant_method": "compressed-tensors"}}, "None for qformat_weight"),
         ({"activation": "gelu"}, "activation 'gelu'"),
-        ({"kv_lora_rank": 256}, "latent attention"),
         ({"moe": {"num_experts": 8}}, "num_experts_per_tok"),
         ({"moe": 8}, "8 for moe"),
     ],
@@ -176,6 +190,37 @@ _YARN = {"factor": 4.0, "original_max_position_embeddings": 64, "beta": 32.0, "a
 def test_a_configuration_that_cannot_be_computed_is_refused(
     changes: dict[str, object], message: str, folder: Path
 ) -> None:
+    _edit(folder, **changes)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        MistralCheckpoint(folder)
+    assert caught.value.hint
+
+
+_MOE = {"num_experts": 8, "num_experts_per_tok": 3, "expert_hidden_dim": 32}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"moe": None}, "None for moe"),
+        ({"moe": _MOE | {"num_expert_groups": 2}}, "num_expert_groups 2"),
+        ({"moe": _MOE | {"route_every_n": 2}}, "route_every_n 2"),
+        ({"moe": _MOE | {"use_load_balancing_bias": True}}, "use_load_balancing_bias True"),
+        ({"moe": _MOE | {"renorm_strategy": "NONE"}}, "renorm_strategy 'NONE'"),
+        ({"moe": _MOE | {"latent_dim": 8}}, "has latent_dim 8, which is not known"),
+        ({"n_layers": 0}, "0 for n_layers"),
+        ({"v_head_dim": None}, "None for v_head_dim"),
+        ({"max_seq_len": None}, "None for max_position_embeddings"),
+        ({"rope_theta": 1.0}, "1.0 for rope_theta"),
+        ({"yarn": _YARN | {"factor": 0.0}}, "yarn, says 0.0 for factor"),
+        ({"yarn": _YARN | {"original_max_position_embeddings": 0}}, "0 for original_max_position_embeddings"),
+        ({"llama_4_scaling": {"beta": 0.1, "original_max_position_embeddings": 0}}, "0 for original_max_position"),
+    ],
+)
+def test_latent_attention_that_cannot_be_computed_is_refused(
+    changes: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    folder = write_mistral(write_hf(tmp_path / "hf", CASES["mistral-small-4"]), tmp_path / "mistral")
     _edit(folder, **changes)
     with pytest.raises(CheckpointError, match=message) as caught:
         MistralCheckpoint(folder)
