@@ -11,6 +11,7 @@ Legend: X experts, I intermediate, D hidden.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -86,24 +87,48 @@ def _configure(settings: Settings) -> ModelConfig:
     if settings.values.get("kv_lora_rank") is not None:
         return mistral_latent.configure(settings)
     norm = NormConfig(epsilon=settings.number("norm_eps"))
-    layer = LayerConfig(norm=norm, mixer=_attention(settings), mlp=_mlp(settings))
+    attention = _attention(settings)
+    layer = LayerConfig(norm=norm, mixer=attention, mlp=_mlp(settings))
     layers = settings.integer("n_layers")
     if layers == 0:
         raise settings.wrong("n_layers")
+    windows = _windows(settings, layers)
     router = layer.mlp.router
     experts = 0 if router is None else router.experts
     shape = (settings.integer("dim"), layer.mlp.intermediate, layers, experts)
     unsaid = _LONGER.get(shape, _CONTEXT_TOKENS)
-    stretched = any(settings.values.get(key) is not None for key in ("yarn", "llama_4_scaling"))
     return ModelConfig(
-        architecture="mixtral" if experts else "ministral3" if stretched else "mistral",
+        architecture=_family(settings, experts=experts, uneven=len(set(windows)) > 1),
         hidden=settings.integer("dim"),
         vocabulary=settings.integer("vocab_size"),
         context_tokens=settings.integer("max_position_embeddings", settings.integer("max_seq_len", unsaid)),
-        layers=(layer,) * layers,
+        layers=tuple(replace(layer, mixer=replace(attention, window=window)) for window in windows),
         norm=norm,
         tied_embeddings=settings.flag("tied_embeddings", False),
     )
+
+
+def _family(settings: Settings, *, experts: int, uneven: bool) -> str:
+    """What HF calls it. `uneven`: do some layers have a window, and some not?"""
+    if experts:
+        return "mixtral"
+    if any(settings.values.get(key) is not None for key in ("yarn", "llama_4_scaling")):
+        return "ministral3"
+    return "ministral" if uneven else "mistral"
+
+
+def _windows(settings: Settings, layers: int) -> list[int | None]:
+    """Of each layer. A list is a pattern that repeats (Ministral 8B)."""
+    pattern = settings.values.get("sliding_window")
+    if not isinstance(pattern, list):
+        return [settings.optional_integer("sliding_window")] * layers
+    if (
+        not pattern
+        or layers % len(pattern)
+        or not all(one is None or (type(one) is int and one > 0) for one in pattern)
+    ):
+        raise settings.wrong("sliding_window")
+    return pattern * (layers // len(pattern))
 
 
 def _attention(settings: Settings) -> AttentionConfig:
@@ -111,15 +136,13 @@ def _attention(settings: Settings) -> AttentionConfig:
     kv_heads = settings.integer("n_kv_heads", heads)
     if not kv_heads or heads % kv_heads:
         raise settings.wrong("n_kv_heads")
-    window = settings.optional_integer("sliding_window")
     # The first models do not say; those with a window turn faster.
-    base = settings.number("rope_theta", 1e6 if window is None else 1e4)
+    base = settings.number("rope_theta", 1e6 if settings.values.get("sliding_window") is None else 1e4)
     return AttentionConfig(
         heads=heads,
         kv_heads=kv_heads,
         head_dim=head_dim,
         rope=read_rope(settings, base=base, dimensions=head_dim),
-        window=window,
         growth=read_growth(settings),
     )
 

@@ -119,6 +119,9 @@ def _params(config: dict[str, Any], head_dim: int) -> dict[str, Any]:
         "sliding_window": config.get("sliding_window"),
         "max_seq_len": config["max_position_embeddings"],
     }
+    if config["model_type"] == "ministral":
+        slides = [kind == "sliding_attention" for kind in config["layer_types"]]
+        params["sliding_window"] = [config["sliding_window"] if sliding else None for sliding in slides]
     if "num_local_experts" in config:
         experts = {"num_experts": config["num_local_experts"], "num_experts_per_tok": config["num_experts_per_tok"]}
         params["moe"] = experts

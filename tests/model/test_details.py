@@ -32,7 +32,15 @@ from tests.model.tiny_hf import CASES, CONTEXT, Case, hf_model, write_hf
 LAYOUTS: dict[str, tuple[str, ...]] = {
     "hf": tuple(CASES),
     "gguf": tuple(NAMES),
-    "mistral": ("mistral-7b-v0.1", "mistral-nemo", "ministral-3", "mistral-small-4", "mixtral", "mixtral-window"),
+    "mistral": (
+        "mistral-7b-v0.1",
+        "mistral-nemo",
+        "ministral-8b",
+        "ministral-3",
+        "mistral-small-4",
+        "mixtral",
+        "mixtral-window",
+    ),
     "mistral pickled": ("mistral-nemo", "mixtral"),
     "mistral mamba": ("mamba-2",),
 }

@@ -26,6 +26,7 @@ from tests.model.tiny_hf import CASES, VOCABULARY, Case, hf_model, write_hf
     [
         ("mistral-7b-v0.1", False),
         ("mistral-nemo", False),
+        ("ministral-8b", False),
         ("ministral-3", False),
         ("mixtral", False),
         ("mixtral", True),
@@ -183,6 +184,10 @@ _YARN = {"factor": 4.0, "original_max_position_embeddings": 64, "beta": 32.0, "a
         ({"quantization": {"qformat_weight": "int4"}}, "qformat_weight 'int4'"),
         ({"quantization": {"quant_method": "compressed-tensors"}}, "None for qformat_weight"),
         ({"activation": "gelu"}, "activation 'gelu'"),
+        ({"sliding_window": [9, None]}, "for sliding_window"),
+        ({"sliding_window": []}, "for sliding_window"),
+        ({"sliding_window": [9, 0, None]}, "for sliding_window"),
+        ({"sliding_window": "wide"}, "'wide' for sliding_window"),
         ({"moe": {"num_experts": 8}}, "num_experts_per_tok"),
         ({"moe": 8}, "8 for moe"),
     ],
@@ -236,6 +241,13 @@ def test_weights_that_do_not_fit_are_named(folder: Path) -> None:
     save_file(weights | {"layers.1.attention.wk.weight": torch.zeros(20, 48)}, path)
     with pytest.raises(CheckpointError, match=r"layers\.1\.attention\.wk\.weight.*shape \(20, 48\)"):
         list(MistralCheckpoint(folder).weights())
+
+
+def test_windows_may_come_as_a_pattern_that_repeats(folder: Path) -> None:
+    _edit(folder, sliding_window=[None, 9, 5])
+    assert [layer.attention.window for layer in MistralCheckpoint(folder).config.layers] == [None, 9, 5]
+    _edit(folder, sliding_window=[9])
+    assert [layer.attention.window for layer in MistralCheckpoint(folder).config.layers] == [9, 9, 9]
 
 
 def test_the_first_models_have_a_rotary_base_by_their_window(folder: Path) -> None:
