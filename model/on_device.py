@@ -45,7 +45,6 @@ class LoadedOnDevice:
     config: ModelConfig
     parameters: int
     quantization: str
-    rows_agree: bool = False
     followers: Followers | None = None
 
     @property

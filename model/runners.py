@@ -98,7 +98,7 @@ def make_runner(
         context_tokens=context_tokens,
         cache_bytes=cache_bytes,
         prompt_tokens=chunk_tokens or (CHUNK_TOKENS if on_cpu else None),
-        drafts=drafts and served.rows_agree,
+        drafts=drafts,
         agree=agree,
         tell=None if followers is None else followers.tell,
     )

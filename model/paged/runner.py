@@ -17,6 +17,7 @@ from torch import Tensor
 from model.choosing import Chooser
 from model.drafts import StepCosts
 from model.errors import RequestError
+from model.paged.agreement import rows_agree
 from model.paged.cache import PagedCache, PagedCaches
 from model.paged.decoder import PagedDecoder
 from model.paged.pool import PAGE_TOKENS
@@ -65,6 +66,10 @@ class PagedRunner(Chooser):
         self._prompt_tokens = prompt_tokens
         self._seats: dict[Sequence, _Seat] = {}
 
+    def draft_where_rows_agree(self) -> None:
+        """Draft from now on, if that changes no token."""
+        self._drafts = rows_agree(self._decoder, self._caches, self._stage)
+
     @property
     def most_tokens(self) -> int:
         """The longest sequence that there is room for."""
@@ -104,7 +109,8 @@ class PagedRunner(Chooser):
             wanted = len(seat.cache.tokens) + max(len(new), MOST_QUERIES)
             if not new or not self._make_room(seat, wanted, turns, drive_out=drive_out and not picked):
                 continue
-            seat.draft = self._guess(sequence, seat, len(new)) if few else []
+            # Beside others, a step's rows are better spent on these.
+            seat.draft = self._guess(sequence, seat, len(new)) if few and len(turns) == 1 else []
             seat.new = new + seat.draft
             picked.append(sequence)
             room_tokens -= len(new)

@@ -36,18 +36,21 @@ def make_paged_runner(
     tell: Tell | None = None,
 ) -> PagedRunner:
     """`cache_bytes` is for keys and values on a CPU; a GPU gives what it has left. `agree` and `tell` are `lay_out`'s.
+    `drafts` on a GPU: where they change no token, which is tried.
 
     Raises `ModelTooLargeError` where that is not enough for anything.
     """
     decoder, stage = lay_out(reference, context_tokens=context_tokens, cache_bytes=cache_bytes, agree=agree, tell=tell)
-    return PagedRunner(
+    runner = PagedRunner(
         decoder,
         PagedCaches(decoder.pool),
         stage=stage,
         prompt_tokens=prompt_tokens or PROMPT_TOKENS,
-        drafts=drafts,
         costs=costs,
     )
+    if drafts and stage is not None and tell is None:
+        runner.draft_where_rows_agree()
+    return runner
 
 
 def lay_out(

@@ -156,6 +156,13 @@ def test_together_as_alone(
     assert table.caches.pool.free_pages + table.caches.kept_pages == pages - 1
 
 
+def alone_with(loaded: Loaded, prompt: list[int], sampling: SamplingParams) -> Outcome:
+    table = Table(loaded)
+    sequence = table.add(prompt, sampling)
+    table.finish()
+    return table.outcome(sequence)
+
+
 @pytest.mark.parametrize("steady", [False, True], ids=["any shape", "fixed shapes"])
 def test_drafts_change_no_token(loaded: Loaded, alone: dict[tuple[int, int], Outcome], steady: bool) -> None:
     table = Table(loaded, steady=steady, drafts=True)
@@ -163,7 +170,11 @@ def test_drafts_change_no_token(loaded: Loaded, alone: dict[tuple[int, int], Out
     table.finish()
     for number, sequence in enumerate(sequences):
         assert table.outcome(sequence) == expected(alone, number)
-    assert table.runner.drafted > 0
+    together = table.runner.drafted
+    single = table.add(PROMPTS[2], GREEDY)
+    table.finish()
+    assert table.outcome(single).tokens == alone_with(loaded, PROMPTS[2], GREEDY).tokens
+    assert table.runner.drafted > together
 
 
 def test_logprobs_are_the_models(loaded: Loaded) -> None:
