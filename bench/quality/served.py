@@ -53,7 +53,10 @@ async def show_all(engine: Engine, tasks: Sequence[Task], *, journal: Journal) -
     free = asyncio.Semaphore(_AT_ONCE)
 
     async def one(task: Task) -> Shown:
-        request = CompletionRequest(text=task.prefix + task.suffix, offset=len(task.prefix), path=task.path)
+        # An editor says which language a buffer is in, also where it has no name.
+        request = CompletionRequest(
+            text=task.prefix + task.suffix, offset=len(task.prefix), path=task.path, language_id=task.language
+        )
         key = f"by the completer: {task.kind} {task.name}"
         async with free:
             said = journal.said(key)
