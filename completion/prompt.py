@@ -43,13 +43,12 @@ def build_prompt(
 
 
 def render_prompt(
-    layout: Layout, *, text: str, path: str, family: str, snippets: Sequence[Snippet] = (), repository: str = ""
+    layout: Layout, *, text: str, path: str, family: str, snippets: Sequence[Snippet] = ()
 ) -> BuiltPrompt:
     """The prompt for a layout of `text`. Line ends become `\\n`: models were trained on these.
 
-    `snippets` of other files come first, in their order; a family that has no place for them goes without.
-    `repository` is the name of what all of them are part of. Texts are cut before they meet control tokens, so no
-    budget ever cuts one of those.
+    `snippets` of other files come first, in their order; a family that has no place for them goes without. Texts are
+    cut before they meet control tokens, so no budget ever cuts one of those.
     """
     prefix, typed, suffix = map(_unix, (layout.prefix, layout.typed, layout.suffix))
     shown = snippets if takes_snippets(family) else ()
@@ -57,7 +56,7 @@ def render_prompt(
     row = fim.FORMATS.get(family)
     if row is None or row.middle is None:
         prefix, typed = prefix + typed, ""
-    segments = fim.render(family, prefix=prefix, suffix=suffix, path=path, snippets=others, repository=repository)
+    segments = fim.render(family, prefix=prefix, suffix=suffix, path=path, snippets=others)
     if typed:
         segments = (*segments, Segment(typed))
     own = _account(text, path, layout.window, suffix_used=family != fim.NONE)

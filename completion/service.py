@@ -11,7 +11,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
-from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from completion import confidence
@@ -209,7 +208,6 @@ class EngineCompleter:
         most = 1.0 if model.fim_family == "tersely" else _LARGEST_SCALE
         budget = self._pace.budget(self._settings.budget, target_ms=self._settings.read_ms, most=most)
         room = max(1, model.context_tokens - self._settings.max_tokens - _ROOM_TOKENS)
-        repository = PurePath(request.root).name if request.root else ""
         anew = False
         while True:
             layout = self._bursts.lay_out(
@@ -221,12 +219,7 @@ class EngineCompleter:
                 anew=anew,
             )
             prompt = render_prompt(
-                layout,
-                text=request.text,
-                path=request.path,
-                family=model.fim_family,
-                snippets=snippets,
-                repository=repository,
+                layout, text=request.text, path=request.path, family=model.fim_family, snippets=snippets
             )
             texts = tuple(segment.text for segment in prompt.segments if not segment.special)
             # No token is less than a byte, so most prompts need not be counted.

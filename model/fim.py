@@ -38,8 +38,6 @@ class FimFormat:
     """Suffix before prefix: what is typed comes last, so that the prefix cache holds from key to key."""
     repository: str | None = None
     """The token before a repository's name, in prompts of several files."""
-    behind_repository: str = ""
-    """What stands between that name and the first file."""
     file_separator: str | None = None
     """The token before each file's path, in prompts of several files."""
     file_header: str | None = None
@@ -64,8 +62,7 @@ class FimFormat:
     @property
     def marks(self) -> tuple[str, ...]:
         """The tokens that a vocabulary must have for this format to apply."""
-        several = (self.repository, self.file_separator)
-        return (*self.tokens, *(token for token in several if token is not None))
+        return self.tokens if self.file_separator is None else (*self.tokens, self.file_separator)
 
     @property
     def closing(self) -> tuple[str, ...]:
@@ -81,7 +78,8 @@ class FimFormat:
     @property
     def control_tokens(self) -> tuple[str, ...]:
         """Every token this format may use or meet."""
-        return (*self.marks, *self.ends)
+        extra = tuple(token for token in (self.repository, self.file_separator) if token is not None)
+        return (*self.tokens, *extra, *self.ends)
 
 
 # Sources: mistral-common (FIM request encoding), the model cards of Qwen2.5-Coder, DeepSeek-Coder, StarCoder2,
@@ -99,7 +97,6 @@ FORMATS: Mapping[str, FimFormat] = MappingProxyType(
                 middle="<|fim_middle|>",
                 suffix_first=False,
                 repository="<|repo_name|>",
-                behind_repository="\n",
                 file_separator="<|file_sep|>",
                 names_own_file=True,
                 ends=("<|endoftext|>", "<|fim_pad|>"),
@@ -222,18 +219,11 @@ def detect(vocabulary: Container[str]) -> str:
 
 
 def render(
-    family: str,
-    *,
-    prefix: str,
-    suffix: str,
-    path: str = "",
-    snippets: Sequence[Snippet] = (),
-    repository: str = "",
+    family: str, *, prefix: str, suffix: str, path: str = "", snippets: Sequence[Snippet] = ()
 ) -> tuple[Segment, ...]:
     """The whole prompt for a cursor between `prefix` and `suffix`, in any family.
 
     `snippets` are other places of the repository, most stable first; a family that has no place for them goes without.
-    `repository` is its name, said before them where a family says it.
     Without a trained format the prompt is the prefix alone, which a model continues.
     """
     row = FORMATS.get(family)
@@ -248,8 +238,6 @@ def render(
         texts = [f"{snippet.path}\n{snippet.text}\n" for snippet in snippets]
         if texts and path and row.names_own_file:
             texts.append(f"{path}\n")
-        if texts and repository and row.repository is not None:
-            head += (Segment(row.repository, special=True), Segment(repository + row.behind_repository))
         for text in texts:
             head += (Segment(row.file_separator, special=True), Segment(text))
     return apply(family, prefix=prefix, suffix=suffix, head=head)

@@ -137,18 +137,16 @@ async def test_the_prompt_is_in_the_family_the_model_was_trained_on() -> None:
         ("tersely", "<file_sep>money.py\n{code}\n<issue_comment>"),
         ("mistral", "[SUFFIX]\n[PREFIX]+++++ money.py\n{code}\n+++++ main.py\nfrom money"),
         ("deepseek", "<｜fim▁begin｜>#money.py\n{code}\n#main.py\nfrom money"),
-        ("granite", "<reponame>shop<filename>money.py\n{code}\n<fim_prefix>from money"),
+        ("granite", "<filename>money.py\n{code}\n<fim_prefix>from money"),
     ],
 )
 async def test_context_comes_first_in_the_prompt_and_is_accounted_for(family: str, shown: str, tmp_path: Path) -> None:
-    root = tmp_path / "shop"
-    root.mkdir()
-    (root / "money.py").write_text("def parse_money(text):\n    return text\n")
+    (tmp_path / "money.py").write_text("def parse_money(text):\n    return text\n")
     info = ModelInfo(name="m", architecture="a", fim_family=family)
     completer = EngineCompleter(
         FakeEngine("parse_money(1)", info=info), context=Workspace(time_limit_ms=None, first_wait_s=60)
     )
-    request = request_at("from money import parse_money\n\nx = ‸\n", root=str(root), path="main.py")
+    request = request_at("from money import parse_money\n\nx = ‸\n", root=str(tmp_path), path="main.py")
     (suggestion,) = await completer.attempt(request)
     await completer.aclose()
     assert suggestion.explanation.prompt.startswith(shown.format(code="def parse_money(text):\n    return text"))

@@ -68,26 +68,6 @@ def test_files_beside_the_one_with_the_hole(family: str) -> None:
     assert {part.text for part in parts if part.special} <= set(row.marks)
 
 
-@pytest.mark.parametrize(
-    ("family", "begins"),
-    [
-        ("qwen", "<|repo_name|>shop\n<|file_sep|>b.py\nB\n<|file_sep|>a.py\n<|fim_prefix|>"),
-        ("granite4", "<|reponame|>shop<|filename|>b.py\nB\n<|fim_prefix|>"),
-        ("starcoder2", "<repo_name>shop<file_sep>b.py\nB\n<fim_prefix>"),
-        ("granite", "<reponame>shop<filename>b.py\nB\n<fim_prefix>"),
-        ("tersely", "<file_sep>b.py\nB\n<issue_comment>"),
-        ("mistral", "[SUFFIX]"),
-    ],
-)
-def test_the_repository_is_named_where_there_are_other_files(family: str, begins: str) -> None:
-    def laid_out(*snippets: fim.Snippet) -> str:
-        parts = fim.render(family, prefix="P", suffix="S", path="a.py", snippets=snippets, repository="shop")
-        return "".join(part.text for part in parts)
-
-    assert laid_out(fim.Snippet("b.py", "B")).startswith(begins)
-    assert "shop" not in laid_out()
-
-
 @pytest.mark.parametrize("family", SEVERAL)
 def test_one_file_alone_needs_no_header(family: str) -> None:
     parts = fim.render(family, prefix="P", suffix="S", path="a.py")
