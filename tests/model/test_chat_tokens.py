@@ -1,146 +1,41 @@
 """Conversations as token ids: ours equal transformers' `apply_chat_template`, family by family, tools included.
 
-With TERSELY_CHAT_TEMPLATES, a folder of published `.jinja` files, each of those too.
+Here are templates of our own, in the shape of each family's; `test_published_files` has those that families publish.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import re
 from pathlib import Path
-from typing import Any
 
 import pytest
-from jinja2 import TemplateError
-from tokenizers import AddedToken, models, pre_tokenizers
-from tokenizers import Tokenizer as Bpe
-from transformers import PreTrainedTokenizerFast
 
-from model.chat import Message, Role, Tool, ToolCall
-from model.chat_json import message_json, tool_json
 from model.checkpoint.chat import read_chat_template
 from model.errors import RequestError
 from model.tokenizer_folder import read_folder_tokenizer
+from tests.model.chat_oracle import TALKS, TOOLS, WITH_TOOLS, transformers_ids, write_tokenizer
 from tests.model.chat_templates import FAMILIES, Family
 
-TOOLS = (
-    Tool(
-        name="weather",
-        description="Tells the 'weather' & more.",
-        parameters={
-            "type": "object",
-            "properties": {
-                "city": {"type": "string", "description": "Where, as in “Zürich”"},
-                "days": {"type": "array", "items": {"type": "integer"}},
-                "unit": {"type": "string", "enum": ["C", "F"]},
-            },
-            "required": ["city"],
-        },
-    ),
-    Tool(name="now", description="The time.", parameters={"type": "object", "properties": {}}),
-)
-SYSTEM = Message(role=Role.SYSTEM, text="Be brief.\n")
-USER = Message(role=Role.USER, text="  How is it in Zürich? <b>\n")
-ANSWER = Message(role=Role.ASSISTANT, text="Fine.\n\n    indented 🎉 ")
-AGAIN = Message(role=Role.USER, text="def f():\n\treturn")
-ONE = (ToolCall("abcdefghi", "weather", '{"city": "Zürich", "days": [1, 2]}'),)
-TWO = (*ONE, ToolCall("123456789", "now", "{}"))
-RESULTS = (
-    Message(role=Role.TOOL, text='{"sun": true}', call_id="abcdefghi", name="weather"),
-    Message(role=Role.TOOL, text="12:00", call_id="123456789", name="now"),
-)
-CALLED_ONE = Message(role=Role.ASSISTANT, tool_calls=ONE)
-CALLED_TWO = Message(role=Role.ASSISTANT, tool_calls=TWO)
-TALKS: dict[str, tuple[Message, ...]] = {
-    "one turn": (USER,),
-    "system": (SYSTEM, USER),
-    "turns": (SYSTEM, USER, ANSWER, AGAIN),
-    "without system": (USER, ANSWER, AGAIN, ANSWER, USER),
-    "tools, not called": (SYSTEM, USER),
-    "one call": (USER, CALLED_ONE, RESULTS[0]),
-    "two calls": (SYSTEM, USER, CALLED_TWO, *RESULTS),
-    "calls before": (USER, CALLED_ONE, RESULTS[0], ANSWER, AGAIN),
-}
-_WITH_TOOLS = ("tools, not called", "one call", "two calls", "calls before")
-_MARKS = re.compile(r"<\|[^|<>\s]+\|>|<｜[^｜\s]+｜>|\[/?[A-Z_]+\]|</?s>|</?tool_call>|<(?:start|end)_of_turn>")
 
-
-def _published() -> dict[str, Family]:
-    folder = os.environ.get("TERSELY_CHAT_TEMPLATES")
-    if folder is None:
-        return {}
-    found = {}
-    for path in sorted(Path(folder).glob("*.jinja")):
-        source = path.read_text(encoding="utf-8")
-        tokens = tuple(dict.fromkeys([*_MARKS.findall(source), "<s>", "</s>"]))
-        found[path.stem] = Family(source=source, tokens=tokens, bos="<s>", eos="</s>")
-    return found
-
-
-ALL = FAMILIES | _published()
-
-
-@pytest.fixture(scope="module", params=ALL)
+@pytest.fixture(scope="module", params=FAMILIES)
 def family(request: pytest.FixtureRequest) -> Family:
-    return ALL[request.param]
+    return FAMILIES[request.param]
 
 
 @pytest.fixture(scope="module")
 def folder(family: Family, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tokenizer as HF publishes one: bytes, some pairs, and the family's control tokens, which nothing spells."""
-    target = tmp_path_factory.mktemp("tokenizer")
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    pairs = [
-        ("Ġ", "t"),
-        ("h", "e"),
-        ("Ġt", "he"),
-        ("Ġ", "Ġ"),
-        ("Ċ", "Ċ"),
-        ("i", "n"),
-        ("u", "s"),
-        ("us", "e"),
-        (":", "Ġ"),
-    ]
-    names = [*letters, *("".join(pair) for pair in pairs)]
-    bpe = Bpe(models.BPE(vocab={name: index for index, name in enumerate(names)}, merges=pairs))
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in family.tokens])
-    bpe.save(str(target / "tokenizer.json"))
-    config = {"chat_template": family.source, "bos_token": family.bos or None, "eos_token": family.eos}
-    (target / "tokenizer_config.json").write_text(json.dumps(config))
-    return target
-
-
-def _theirs(folder: Path, family: Family, talk: tuple[Message, ...], tools: tuple[Tool, ...]) -> list[int] | None:
-    """None: the template refuses."""
-    given = {"bos_token": family.bos or None, "eos_token": family.eos, "chat_template": family.source}
-    oracle: Any = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), **given)
-    for parsed in (True, False):
-        asked = [message_json(one, parsed=parsed and not family.text_arguments) for one in talk]
-        functions = [tool_json(tool) for tool in tools] or None
-        try:
-            found: list[int] = oracle.apply_chat_template(
-                asked, tools=functions, add_generation_prompt=True, tokenize=True, return_dict=False
-            )
-        except TemplateError:
-            return None
-        except TypeError:  # it wants the arguments as text
-            continue
-        return found
-    return None
+    return write_tokenizer(tmp_path_factory.mktemp("tokenizer"), family)
 
 
 @pytest.mark.parametrize("talk", TALKS)
 def test_token_ids_are_transformers(talk: str, family: Family, folder: Path) -> None:
-    tools = TOOLS if talk in _WITH_TOOLS else ()
+    tools = TOOLS if talk in WITH_TOOLS else ()
     if tools and "tools" not in family.source:
         pytest.skip("it knows no tools, and is told of them in words")
     if family.one_call and talk == "two calls":
         pytest.skip("it makes one call at a time")
     tokenizer = read_folder_tokenizer(folder)
     template = read_chat_template(folder, control_tokens=tokenizer.control_names)
-    expected = _theirs(folder, family, TALKS[talk], tools)
+    expected = transformers_ids(folder, family, TALKS[talk], tools)
     if expected is None:
         with pytest.raises(RequestError) as caught:
             template.render(TALKS[talk], tools)

@@ -10,16 +10,12 @@ from __future__ import annotations
 
 import ast
 import re
-import subprocess
-import sys
-import tarfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 import pytest
 
 from completion.refactor.calls import ActingCall, ExtractFunction, ExtractVariable, Inline, Rename
@@ -27,6 +23,7 @@ from completion.refactor.carry_out import carry_out
 from completion.refactor.overlay import Overlay
 from completion.refactor.scopes import leaves, scopes_of
 from completion.refactor.symbols import parse, places
+from tests.sdist import from_sdist
 
 VERSION = "0.20.1"
 _CASE = re.compile(
@@ -52,31 +49,7 @@ class JediCase:
 @pytest.fixture(scope="module")
 def folder() -> Path:
     """The unpacked cases; without a package index the test is skipped."""
-    cached = platformdirs.user_cache_path("tersely-tests") / f"jedi-{VERSION}"
-    if not (cached / "rename.py").exists():
-        cached.mkdir(parents=True, exist_ok=True)
-        wanted = [
-            f"jedi=={VERSION}",
-            "--no-deps",
-            "--no-binary",
-            ":all:",
-            "--no-build-isolation",
-            "-q",
-            "-d",
-            str(cached),
-        ]
-        command = [sys.executable, "-m", "pip", "download", *wanted]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        sdists = list(cached.glob("*.tar.gz"))
-        if not sdists:
-            pytest.skip(f"jedi's sdist cannot be fetched: {done.stderr.strip()[-200:]}")
-        with tarfile.open(sdists[0]) as archive:
-            for member in archive.getmembers():
-                if re.search(r"/test/refactor/\w+\.py$", member.name):
-                    content = archive.extractfile(member)
-                    assert content is not None
-                    (cached / Path(member.name).name).write_bytes(content.read())
-    return cached
+    return from_sdist("jedi", VERSION, wanted=r"/test/refactor/\w+\.py$", isolated=False)
 
 
 def read_cases(folder: Path) -> Iterator[JediCase]:
