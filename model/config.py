@@ -24,13 +24,15 @@ class RopeConfig:
 
     Dimension i turns by position · `base` ^ (−2i / `dimensions`), divided by `factors[i]` where there are factors
     (long-context variants). Dimensions of the head beyond `dimensions`, all of them where that is 0, do not turn. What
-    turns is multiplied by `scale` (YaRN's attention factor).
+    turns is multiplied by `scale` (YaRN's attention factor). Where it is `learned`, the model has an exponent for each
+    frequency, which is multiplied by e to the power of that.
     """
 
     base: float
     dimensions: int
     factors: tuple[float, ...] | None = None
     scale: float = 1.0
+    learned: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,29 @@ class QueryGrowth:
 
     slope: float
     step_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearnedGrowth:
+    """Queries grow with their position p, by a slope · ln(1 + p) + a base, both learned for each head (scalable softmax,
+    arXiv 2501.19399)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexConfig:
+    """A query sees only the `chosen` tokens that an indexer scores highest (DeepSeek-V3.2, arXiv 2512.02556).
+
+    Of each token a key of `dim` numbers is kept. The score is a sum over `heads`, each the positive part of query times
+    key, weighted by what the query's token says. Queries grow by `LearnedGrowth`; what turns in attention turns here.
+    """
+
+    chosen: int
+    heads: int
+    dim: int
+    norm: NormConfig
+    """Of the keys, and of what queries are made of."""
+    own: bool = True
+    """Does this layer choose? Else its queries see what the last layer that did chose."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +81,10 @@ class LatentConfig:
     value_dim: int
     query_rank: int | None = None
     """Queries pass through so many numbers too; None: they do not."""
+    shared: int | None = None
+    """The number under which several layers attend to the same vectors, this one among them; None: no other does."""
+    own: bool = True
+    """Does this layer make the vectors? Else an earlier one with the same number does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +108,9 @@ class AttentionConfig:
     latent: LatentConfig | None = None
     gated: bool = False
     """Is what each head found multiplied by a sigmoid of the input before it is projected (Qwen3-Next)?"""
-    growth: QueryGrowth | None = None
+    growth: QueryGrowth | LearnedGrowth | None = None
+    index: IndexConfig | None = None
+    """Of latent attention with `LearnedGrowth` alone."""
 
     @property
     def softmax_scale(self) -> float:
@@ -239,6 +270,14 @@ class ModelConfig:
     head_bias: bool = False
     embedding_scale: float = 1.0
     logit_scale: float = 1.0
+    logit_cap: float | None = None
+    """Logits x become cap · tanh(x / cap)."""
+
+    @property
+    def learned_rope(self) -> RopeConfig | None:
+        """The frequencies that a model learned exponents for, the same in all layers that turn; None: none."""
+        ropes = (layer.attention.rope for layer in self.layers if layer.is_attention)
+        return next((rope for rope in ropes if rope.learned), None)
 
     @property
     def is_plain(self) -> bool:
@@ -257,5 +296,6 @@ class ModelConfig:
             mlp=MlpConfig(intermediate=layer.mlp.intermediate),
         )
         uniform = all(other == plain for other in self.layers)
-        unscaled = self.embedding_scale == self.logit_scale == 1.0
-        return uniform and self.norm == plain.norm and not self.head_bias and unscaled
+        unscaled = self.embedding_scale == self.logit_scale == 1.0 and self.logit_cap is None
+        fixed = self.learned_rope is None
+        return uniform and self.norm == plain.norm and not self.head_bias and unscaled and fixed

@@ -26,7 +26,7 @@ from bench.quality.tasks import HUMANEVAL, Task, held_out, humaneval
 from model.errors import PullError
 from model.hub import DEFAULT_MODEL, pull
 from model.paths import cache_dir
-from model.threads import free_cores
+from model.threads import own_cores
 from model.train.adapter import load_adapter
 from model.train.collect import fetch_all
 from model.train.cuts import CutKind
@@ -98,7 +98,7 @@ def main() -> None:
     parser.add_argument("--no-base", action="store_true", help="leave the untuned base out")
     parser.add_argument("--resume", action="store_true", help="go on with a run of the same command that was ended")
     parser.add_argument("--threads", type=int, default=1, help="of each contender")
-    parser.add_argument("--at-once", type=int, help="contenders at a time; by default as many as cores are free")
+    parser.add_argument("--at-once", type=int, help="contenders at a time; by default as many as there are cores for")
     parser.add_argument("--name", default="quality", help="of the result files; the default also updates the card")
     default = Path(os.environ.get("TERSELY_HUMANEVAL", HUMANEVAL))
     parser.add_argument("--humaneval", type=Path, default=default, help="or TERSELY_HUMANEVAL")
@@ -110,7 +110,7 @@ def main() -> None:
     contenders = [Contender(name="tuned", checkpoint=path, adapter=adapter, threads=arguments.threads)]
     if not arguments.no_base:
         contenders.append(Contender(name="base", checkpoint=path, threads=arguments.threads))
-    at_once = arguments.at_once or min(len(contenders), max(1, free_cores() // arguments.threads))
+    at_once = arguments.at_once or min(len(contenders), max(1, own_cores() // arguments.threads))
     tasks = questions(SIZES[arguments.size], benchmark=arguments.humaneval)
     contenders = [replace(one, journal=journal(one, tasks, resume=arguments.resume)) for one in contenders]
     figures: dict[str, Any] = {

@@ -34,8 +34,9 @@ class LatentAttention(nn.Module):
             self.q_down_proj = nn.Linear(hidden, latent.query_rank, bias=config.qkv_bias)
             self.q_norm = make_norm(latent.query_rank, norm)
             self.q_up_proj = nn.Linear(latent.query_rank, queries, bias=False)
-        self.kv_down_proj = nn.Linear(hidden, latent.rank + latent.rope_dim, bias=config.qkv_bias)
-        self.kv_norm = make_norm(latent.rank, norm)
+        if latent.own:
+            self.kv_down_proj = nn.Linear(hidden, latent.rank + latent.rope_dim, bias=config.qkv_bias)
+            self.kv_norm = make_norm(latent.rank, norm)
         self.kv_up_proj = nn.Linear(latent.rank, config.heads * (latent.plain_dim + latent.value_dim), bias=False)
         self.o_proj = nn.Linear(config.heads * latent.value_dim, hidden, bias=config.out_bias)
 
@@ -50,19 +51,31 @@ class LatentAttention(nn.Module):
         growth: Tensor | None = None,
     ) -> Tensor:
         """As `Attention.forward`; `past` keeps the latent [B, 1, S, C] and the rotary key [B, 1, S, R]."""
-        shape = self.latent
-        query = self._query(x)  # [B, H, T, P + R]
-        plain, turning = query[..., : shape.plain_dim], query[..., shape.plain_dim :]
-        query = torch.cat((plain, rotate(turning, cosines, sines)), -1)
+        query = self.turned_query(x, cosines, sines)
         query = query if growth is None else query * growth
+        latents = self.latents(x, cosines, sines, past)
+        return self.attended(query, *latents, mask=mask, cached=past is not None)
+
+    def turned_query(self, x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+        """[B, H, T, P + R]."""
+        query = self._query(x)
+        plain, turning = query[..., : self.latent.plain_dim], query[..., self.latent.plain_dim :]
+        return torch.cat((plain, rotate(turning, cosines, sines)), -1)
+
+    def latents(self, x: Tensor, cosines: Tensor, sines: Tensor, past: Past | None) -> tuple[Tensor, Tensor]:
+        """Of all tokens there are, what is remembered: [B, 1, S, C] and [B, 1, S, R]."""
+        rank = self.latent.rank
         short = self.kv_down_proj(x)[:, None]  # [B, 1, T, C + R]
-        compressed = self.kv_norm(short[..., : shape.rank])
-        rotary = rotate(short[..., shape.rank :], cosines, sines)
-        if past is not None:
-            compressed, rotary = past.extend(compressed, rotary)
-        way = self._absorbed if past is not None and self.absorbs(x.shape[1]) else self._rebuilt
-        attended = way(query, compressed, rotary, mask)  # [B, H, T, V]
-        projected: Tensor = self.o_proj(attended.transpose(1, 2).flatten(2))
+        compressed, rotary = self.kv_norm(short[..., :rank]), rotate(short[..., rank:], cosines, sines)
+        return (compressed, rotary) if past is None else past.extend(compressed, rotary)
+
+    def attended(
+        self, query: Tensor, compressed: Tensor, rotary: Tensor, *, mask: Tensor | None, cached: bool
+    ) -> Tensor:
+        """What queries [B, H, T, P + R] find, projected: [B, T, D]."""
+        way = self._absorbed if cached and self.absorbs(query.shape[2]) else self._rebuilt
+        found = way(query, compressed, rotary, mask)  # [B, H, T, V]
+        projected: Tensor = self.o_proj(found.transpose(1, 2).flatten(2))
         return projected
 
     def absorbs(self, queries: int) -> bool:

@@ -8,24 +8,31 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from model.config import QueryGrowth, RopeConfig
+from model.config import LearnedGrowth, QueryGrowth, RopeConfig
 
 
-def rope_table(config: RopeConfig, positions: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines and sines for integer positions [...]: two float32 tensors [..., R], each half repeated."""
-    exponents = torch.arange(0, config.dimensions, 2, dtype=torch.int64).float() / config.dimensions
-    frequencies = 1.0 / (config.base**exponents)  # [R / 2]
+def rope_table(config: RopeConfig, positions: Tensor, exponents: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Cosines and sines for integer positions [...]: two float32 tensors [..., R], each half repeated. `exponents`
+    [R / 2] are what a model learned."""
+    steps = torch.arange(0, config.dimensions, 2, dtype=torch.int64).float() / config.dimensions
+    frequencies = 1.0 / (config.base**steps)  # [R / 2]
     if config.factors is not None:
         frequencies = frequencies / torch.tensor(config.factors)
-    angles = positions.float()[..., None] * frequencies.to(positions.device)
+    frequencies = frequencies.to(positions.device)
+    if exponents is not None:
+        frequencies = frequencies * exponents.float().exp()
+    angles = positions.float()[..., None] * frequencies
     doubled = torch.cat((angles, angles), dim=-1)  # [..., R]
     if config.scale == 1.0:
         return doubled.cos(), doubled.sin()
     return doubled.cos() * config.scale, doubled.sin() * config.scale
 
 
-def query_growth(config: QueryGrowth, positions: Tensor) -> Tensor:
-    """What queries at integer positions [...] are multiplied by: float32 [...]."""
+def query_growth(config: QueryGrowth | LearnedGrowth, positions: Tensor) -> Tensor:
+    """What queries at integer positions [...] are multiplied by, or, where that is learned, what the learned slope is:
+    float32 [...]."""
+    if isinstance(config, LearnedGrowth):
+        return torch.log1p(positions.float())
     return 1 + config.slope * torch.log1p(torch.floor(positions.float() / config.step_tokens))
 
 
