@@ -46,7 +46,7 @@ class QueryGrowth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearnedGrowth:
-    """Queries grow with their position p, by a slope · ln(1 + p) + a base, both learned for each head (scalable softmax,
+    """Queries grow with their position p, by slope · ln(1 + p) + base, both learned for each head (scalable softmax,
     arXiv 2501.19399)."""
 
 
@@ -117,8 +117,13 @@ class AttentionConfig:
         return self.head_dim**-0.5 if self.scale is None else self.scale
 
     @property
+    def remembers(self) -> bool:
+        """Does a cache hold keys and values, or latents, for this layer?"""
+        return self.latent is None or self.latent.own
+
+    @property
     def remembered(self) -> tuple[int, int]:
-        """Key/value heads, and half of the numbers that a cache holds for each of a token."""
+        """Key/value heads, and half of the numbers that a cache holds for each of a token, where it does."""
         if self.latent is None:
             return self.kv_heads, self.head_dim
         return 1, (self.latent.rank + self.latent.rope_dim + 1) // 2

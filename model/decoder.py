@@ -9,6 +9,7 @@ Legend: B batch, T tokens, D hidden, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from torch.nn import functional
 from model.config import NO_MLP, AttentionConfig, LayerConfig, ModelConfig, StateSpaceConfig
 from model.layers.attention import Attention, Past
 from model.layers.delta import Delta
+from model.layers.indexed import Handed, IndexedAttention
 from model.layers.latent import LatentAttention
 from model.layers.mixture import make_mlp
 from model.layers.norm import make_norm
@@ -43,7 +45,8 @@ class Layer(nn.Module):
         elif config.mixer.latent is None:
             self.attention = Attention(hidden, config.mixer)
         else:
-            self.attention = LatentAttention(hidden, config.mixer, config.norm)
+            latent = LatentAttention if config.mixer.index is None else IndexedAttention
+            self.attention = latent(hidden, config.mixer, config.norm)
         if config.mlp != NO_MLP:
             if not config.parallel:
                 self.mlp_norm = make_norm(hidden, config.norm)
@@ -59,17 +62,20 @@ class Layer(nn.Module):
         past: Past | Memory | None = None,
         growth: Tensor | None = None,
         dtype: torch.dtype | None = None,
+        handed: Handed | None = None,
     ) -> Tensor:
         """x [B, T, D] to [B, T, D]; the rest as `Attention.forward` has it. Recurrent mixers need `past` alone.
 
-        `dtype` is what is computed in, where the residual is wider.
+        `dtype` is what is computed in, where the residual is wider. `handed` is for layers that index.
         """
         scale = self.config.residual_scale
         normed = self.attention_norm(x if dtype is None else x.to(dtype))
         if self.config.wide_residual:
             x = x.float()
         if self.config.is_attention:
-            mixed: Tensor = self.attention(normed, cosines=cosines, sines=sines, mask=mask, past=past, growth=growth)
+            indexes = self.config.attention.index is not None
+            attend = partial(self.attention, handed=handed) if indexes else self.attention
+            mixed: Tensor = attend(normed, cosines=cosines, sines=sines, mask=mask, past=past, growth=growth)
         else:
             mixed = self.mixer(normed, memory=past)
         if self.config.parallel:
@@ -87,7 +93,8 @@ class Decoder(nn.Module):
 
     Parameter names: `embedding.weight`, `layers.N.attention_norm.weight`, `layers.N.attention.{q,k,v,o}_proj.weight`,
     `layers.N.mlp_norm.weight`, `layers.N.mlp.{gate,up,down}_proj.weight`, `norm.weight`, and `lm_head.weight` where
-    the embeddings are not tied; `layers.N.mixer.…` where the mixer is recurrent; more where the configuration has more
+    the embeddings are not tied; `layers.N.mixer.…` where the mixer is recurrent; `rope_exponents` where these are
+    learned; more where the configuration has more
     (`model.checkpoint.shapes` lists all).
     """
 
@@ -99,6 +106,9 @@ class Decoder(nn.Module):
         self.norm = make_norm(config.hidden, config.norm)
         untied = nn.Linear(config.hidden, config.vocabulary, bias=config.head_bias)
         self.lm_head = None if config.tied_embeddings else untied
+        rope = config.learned_rope
+        if rope is not None:
+            self.rope_exponents = nn.Parameter(torch.zeros(rope.dimensions // 2))
 
     def forward(
         self,
@@ -125,6 +135,7 @@ class Decoder(nn.Module):
             x = x * self.config.embedding_scale
         tables: dict[object, tuple[Tensor, Tensor]] = {}
         masks: dict[int | None, Tensor | None] = {}
+        handed = Handed()
         for index, (layer, config) in enumerate(zip(self.layers, self.config.layers, strict=True)):
             memory = None if past is None else past[index]
             if not isinstance(config.mixer, AttentionConfig):
@@ -133,7 +144,7 @@ class Decoder(nn.Module):
                 continue
             rope, window = config.mixer.rope, config.mixer.window
             if rope not in tables:
-                cosines, sines = rope_table(rope, positions)  # [B, T, R]
+                cosines, sines = rope_table(rope, positions, self.rope_exponents if rope.learned else None)  # [B, T, R]
                 tables[rope] = (cosines[:, None].to(x.dtype), sines[:, None].to(x.dtype))
             if window not in masks:
                 masks[window] = visible(tokens, start=start, window=window, documents=documents)
@@ -141,14 +152,17 @@ class Decoder(nn.Module):
             growth = None
             if config.mixer.growth is not None:
                 growth = query_growth(config.mixer.growth, positions)[:, None, :, None].to(x.dtype)
-            x = layer(x, cosines=cosines, sines=sines, mask=masks[window], past=memory, growth=growth)
+            mask = masks[window]
+            x = layer(x, cosines=cosines, sines=sines, mask=mask, past=memory, growth=growth, handed=handed)
         normed: Tensor = self.norm(x)
         return normed.to(self.embedding.weight.dtype)
 
     def head(self, hidden: Tensor) -> Tensor:
         """Logits [..., V] of hidden states [..., D]."""
         logits = functional.linear(hidden, self.embedding.weight) if self.lm_head is None else self.lm_head(hidden)
-        return logits if self.config.logit_scale == 1.0 else logits * self.config.logit_scale
+        logits = logits if self.config.logit_scale == 1.0 else logits * self.config.logit_scale
+        cap = self.config.logit_cap
+        return logits if cap is None else torch.tanh(logits / cap) * cap
 
 
 def visible(tokens: Tensor, *, start: int, window: int | None, documents: Tensor | None) -> Tensor | None:

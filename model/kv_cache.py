@@ -1,6 +1,8 @@
-"""What all layers remember of one sequence: keys and values, and recurrent states. Knows no attention and no policy.
+"""What all layers remember of one sequence: keys and values, index keys, recurrent states. Knows no attention and no
+policy.
 
-Legend: L layers, G key/value heads, C capacity in tokens, B tokens a block of keys, M new tokens, E head dimensions.
+Legend: L layers, G key/value heads, C capacity in tokens, B tokens a block of keys, M new tokens, E head dimensions,
+I index dimensions.
 """
 
 from __future__ import annotations
@@ -17,21 +19,24 @@ _LEAST_CAPACITY_TOKENS = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KvShape:
-    """What a token's keys and values take: `layers` × 2 × `kv_heads` × `head_dim` numbers of `dtype`; and `states`, one
-    for each recurrent layer, whatever the number of tokens. Of so many tokens as a block has, keys lie transposed.
-    Keys and values lie on `device`; states lie where they were computed."""
+    """What a token's keys and values take: `layers` × 2 × `kv_heads` × `head_dim` numbers of `dtype`; its index keys,
+    `index_layers` × `index_dim`; and `states`, one for each recurrent layer, whatever the number of tokens. Of so many
+    tokens as a block has, keys lie transposed. All lies on `device` but states, which lie where they were computed."""
 
     layers: int
     kv_heads: int
     head_dim: int
     dtype: torch.dtype = torch.float32
     block_tokens: int = 1
+    index_layers: int = 0
+    index_dim: int = 0
     states: tuple[StateShape, ...] = ()
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @property
     def bytes_per_token(self) -> int:
-        return self.layers * 2 * self.kv_heads * self.head_dim * self.dtype.itemsize
+        numbers = self.layers * 2 * self.kv_heads * self.head_dim + self.index_layers * self.index_dim
+        return numbers * self.dtype.itemsize
 
 
 class KvCache:
@@ -45,11 +50,13 @@ class KvCache:
         self.shape = shape
         self.tokens: list[int] = []
         self._snapshots = Snapshots()
-        self._keys, self._values = self._empty(0)
+        self._keys, self._values, self._index = self._empty(0)
         self.keys: list[Tensor] = []
         """A view for each layer: [G, C / B, E, B]."""
         self.values: list[Tensor] = []
         """A view for each layer: [G, C, E]."""
+        self.index_keys: list[Tensor] = []
+        """A view for each layer that chooses: [C, I]."""
         self.tables: list[tuple[Tensor, Tensor]] = []
         """Each layer's keys and values as rows: [G · C / B · E, B] and [G · C, E]."""
 
@@ -87,10 +94,11 @@ class KvCache:
         """Make room for so many tokens in all; capacity grows by a quarter or more, so growth is cheap on average."""
         if tokens <= self.capacity_tokens:
             return
-        keys, values = self._keys, self._values
-        self._keys, self._values = self._empty(max(tokens, self.capacity_tokens * 5 // 4, _LEAST_CAPACITY_TOKENS))
-        self._take(keys, values, len(self.tokens))
-        self.keys, self.values = list(self._keys), list(self._values)
+        held = self._keys, self._values, self._index
+        capacity = max(tokens, self.capacity_tokens * 5 // 4, _LEAST_CAPACITY_TOKENS)
+        self._keys, self._values, self._index = self._empty(capacity)
+        self._take(*held, len(self.tokens))
+        self.keys, self.values, self.index_keys = list(self._keys), list(self._values), list(self._index)
         self.tables = list(zip(self._keys.flatten(1, 3), self._values.flatten(1, 2), strict=True))
 
     def key_places(self, start: int, rows: int) -> list[tuple[slice, tuple[Tensor, ...]]]:
@@ -119,23 +127,26 @@ class KvCache:
         assert source.reach(tokens) == tokens
         self.tokens = []
         self.reserve(tokens)
-        self._take(source._keys, source._values, tokens)
+        self._take(source._keys, source._values, source._index, tokens)
         self.tokens = source.tokens[:tokens]
         self._snapshots = source._snapshots.copy()
         self._snapshots.cut(tokens)
 
-    def _take(self, keys: Tensor, values: Tensor, tokens: int) -> None:
+    def _take(self, keys: Tensor, values: Tensor, index: Tensor, tokens: int) -> None:
         """Copy the first `tokens`, by whole blocks."""
         blocks = -(-tokens // self.shape.block_tokens)
         self._keys[:, :, :blocks] = keys[:, :, :blocks]
         self._values[:, :, :tokens] = values[:, :, :tokens]
+        self._index[:, :tokens] = index[:, :tokens]
 
-    def _empty(self, capacity: int) -> tuple[Tensor, Tensor]:
+    def _empty(self, capacity: int) -> tuple[Tensor, Tensor, Tensor]:
         shape = self.shape
         blocks = -(-capacity // shape.block_tokens)
         keys = (shape.layers, shape.kv_heads, blocks, shape.head_dim, shape.block_tokens)
         values = (shape.layers, shape.kv_heads, blocks * shape.block_tokens, shape.head_dim)
+        index = (shape.index_layers, blocks * shape.block_tokens, shape.index_dim)
         return (
             torch.zeros(keys, dtype=shape.dtype, device=shape.device),
             torch.zeros(values, dtype=shape.dtype, device=shape.device),
+            torch.zeros(index, dtype=shape.dtype, device=shape.device),
         )

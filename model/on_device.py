@@ -32,8 +32,8 @@ _WEIGHTS_SHARE = 0.85
 """Of a GPU's free memory, where experts take turns in it; the rest is for keys, values and products."""
 _FP8_UNITS = (8, 9)
 """From this compute capability on Triton reads e4m3."""
-_PRECISE = ("step_bias", "rate_log", "skip")
-"""What steers a recurrent state's fading: small, and decides much."""
+_PRECISE = ("step_bias", "rate_log", "skip", "head_weights.weight", "rope_exponents")
+"""What steers a recurrent state's fading, what chooses tokens, and how fast they turn: small, and decides much."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +115,7 @@ def fill_on_device(
 ) -> Decoder:
     """A decoder in evaluation mode on `device`. `weights` must be all of them; who reads them checks that.
 
-    Norms are kept in `dtype`, which GPU kernels want; routers, and what steers recurrent states, in float32. With
+    Norms are kept in `dtype`, which GPU kernels want; routers, and what else decides much, in float32. With
     `slots`, experts stay in host memory, and so many of each layer lie on the device (`model.experts.offload`).
     `progress` gets the fraction done.
     """

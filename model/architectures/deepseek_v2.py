@@ -96,7 +96,7 @@ def layer(config: LayerConfig) -> Sources:
 
 
 def latent_sources(config: AttentionConfig) -> Sources:
-    """Rows that turn are stored in interleaved order."""
+    """Rows that turn are stored in interleaved order. What another layer makes is not this one's."""
     latent = config.latent
     assert latent is not None
     turn_queries = partial(half_split_tail, period=config.head_dim, tail=latent.rope_dim)
@@ -108,19 +108,25 @@ def latent_sources(config: AttentionConfig) -> Sources:
         found |= linear("attention.q_down_proj", "self_attn.q_a_proj", bias=config.qkv_bias)
         found |= linear("attention.q_norm", "self_attn.q_a_layernorm", bias=False)
         found["attention.q_up_proj.weight"] = Source(("self_attn.q_b_proj.weight",), turn_queries)
-    for part in ("weight", *(("bias",) if config.qkv_bias else ())):
-        found[f"attention.kv_down_proj.{part}"] = Source((f"self_attn.kv_a_proj_with_mqa.{part}",), turn_keys)
-    found |= linear("attention.kv_norm", "self_attn.kv_a_layernorm", bias=False)
+    if latent.own:
+        for part in ("weight", *(("bias",) if config.qkv_bias else ())):
+            found[f"attention.kv_down_proj.{part}"] = Source((f"self_attn.kv_a_proj_with_mqa.{part}",), turn_keys)
+        found |= linear("attention.kv_norm", "self_attn.kv_a_layernorm", bias=False)
     found |= linear("attention.kv_up_proj", "self_attn.kv_b_proj", bias=False)
     return found | linear("attention.o_proj", "self_attn.o_proj", bias=config.out_bias)
 
 
 def half_split_tail(tensors: list[Tensor], *, period: int, tail: int) -> Tensor:
     """Rows in periods, the last `tail` of each in interleaved order (0, h, 1, h + 1, …), to half-split order."""
+    return half_split_part(tensors, period=period, first=period - tail, count=tail)
+
+
+def half_split_part(tensors: list[Tensor], *, period: int, first: int, count: int) -> Tensor:
+    """Likewise, of each period the `count` rows from `first` on."""
     stored = only(tensors)
     rows = stored.view(-1, period, *stored.shape[1:]).clone()
-    turning = rows[:, period - tail :].reshape(len(rows), tail // 2, 2, *stored.shape[1:])
-    rows[:, period - tail :] = turning.transpose(1, 2).flatten(1, 2)
+    turning = rows[:, first : first + count].reshape(len(rows), count // 2, 2, *stored.shape[1:])
+    rows[:, first : first + count] = turning.transpose(1, 2).flatten(1, 2)
     return rows.view(stored.shape)
 
 

@@ -19,13 +19,18 @@ _TEXTS = {
 
 
 def configure(settings: Settings) -> ModelConfig:
+    kind, text = text_part(settings, *_TEXTS)
+    return _TEXTS[kind](text)
+
+
+def text_part(settings: Settings, *kinds: str) -> tuple[str, Settings]:
+    """Which of these kinds the text is of, the first where that is not said; its settings, under the whole's name."""
     text = settings.section("text_config")
     if text is None:
         raise settings.wrong("text_config")
-    text.require("model_type", *_TEXTS)
-    configure_text = _TEXTS[text.text("model_type", "mistral")]
+    text.require("model_type", *kinds)
     whole = {key: settings.values[key] for key in ("model_type", "tie_word_embeddings") if key in settings.values}
-    return configure_text(Settings({**text.values, **whole}, settings.source))
+    return text.text("model_type", kinds[0]), Settings({**text.values, **whole}, settings.source)
 
 
 def layer(config: LayerConfig) -> Sources:

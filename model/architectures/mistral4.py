@@ -18,16 +18,17 @@ def configure(settings: Settings) -> ModelConfig:
     settings.require("n_group", 1)  # so it is released; groups would be chosen by another rule than DeepSeek-V2's
     norm = NormConfig(epsilon=settings.number("rms_norm_eps", 1e-6))
     attention = replace(latent_attention(settings), growth=query_growth(settings))
-    dense, mixture = MlpConfig(intermediate=settings.integer("intermediate_size")), _mixture(settings)
+    dense, routed = MlpConfig(intermediate=settings.integer("intermediate_size")), mixture(settings)
     first = settings.integer("first_k_dense_replace", 0)
     layers = tuple(
-        LayerConfig(norm=norm, mixer=attention, mlp=dense if index < first else mixture)
+        LayerConfig(norm=norm, mixer=attention, mlp=dense if index < first else routed)
         for index in range(settings.integer("num_hidden_layers"))
     )
     return model_config(settings, layers, norm=norm)
 
 
-def _mixture(settings: Settings) -> MlpConfig:
+def mixture(settings: Settings) -> MlpConfig:
+    """Routed experts, and a shared one beside them."""
     intermediate = settings.integer("moe_intermediate_size")
     return MlpConfig(
         intermediate=intermediate,

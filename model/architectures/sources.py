@@ -50,6 +50,7 @@ class Names:
     embedding: str = "model.embed_tokens"
     norm: str = "model.norm"
     head: str = "lm_head"
+    rope_exponents: str = "model.rotary_emb.alpha"
     attention_norm: str = "input_layernorm"
     mlp_norm: str = "post_attention_layernorm"
     attention: Mapping[str, str] | None = None
@@ -117,6 +118,8 @@ def whole(config: ModelConfig, names: Names, layer: Callable[[LayerConfig], Sour
         prefix = names.layer.format(index)
         found |= {f"layers.{index}.{ours}": source.under(prefix) for ours, source in part.items()}
     found |= linear("norm", names.norm, bias=config.norm.kind == "layer")
+    if config.learned_rope is not None:
+        found["rope_exponents"] = Source((names.rope_exponents,))
     if not config.tied_embeddings:
         found |= linear("lm_head", names.head, bias=config.head_bias)
     return found

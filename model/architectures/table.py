@@ -18,6 +18,7 @@ from model.architectures.ministral import MINISTRAL, MINISTRAL3
 from model.architectures.mistral import MISTRAL
 from model.architectures.mistral3 import MISTRAL3
 from model.architectures.mistral4 import MISTRAL4
+from model.architectures.mistral_large4 import MISTRAL_LARGE4
 from model.architectures.mixtral import MIXTRAL
 from model.architectures.phi import PHI
 from model.architectures.qwen2 import QWEN2
@@ -45,6 +46,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         MISTRAL,
         MISTRAL3,
         MISTRAL4,
+        MISTRAL_LARGE4,
         MIXTRAL,
         PHI,
         QWEN2,

@@ -12,7 +12,10 @@ from model.decoder import Decoder
 from model.layers.packed import PackedProjection, PackedStack
 from model.packer import Packer, is_packed
 
-_PRECISE = ("norm.weight", "norm.bias", "router.weight", "router.bias", "step_bias", "rate_log", "skip")
+_PRECISE = (
+    "norm.weight", "norm.bias", "router.weight", "router.bias", "step_bias", "rate_log", "skip", "head_weights.weight",
+    "rope_exponents",
+)  # fmt: skip
 """Ends of names of what stays in float32 whatever the rest is: small, and decides much."""
 
 

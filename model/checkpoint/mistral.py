@@ -17,6 +17,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from model.architectures.mistral_names import NAMES
 from model.architectures.settings import Settings
 from model.architectures.sources import Source, Sources, experts, only
 from model.checkpoint import mistral_latent, mistral_mamba
@@ -58,7 +59,13 @@ class MistralCheckpoint(Checkpoint):
             config = mistral_mamba.configure(settings)
             super().__init__(folder, config, store=_store(folder), sources=mistral_mamba.sources(config))
             return
-        config, eight_bits, store = _configure(settings), _in_eight_bits(settings), _store(folder)
+        store = _store(folder)
+        if NAMES.rope_exponents in store.tensors:
+            raise CheckpointError(
+                f"{folder.name} is Mistral Large 4 in Mistral's own layout, which is not supported.",
+                hint="Fetch it in HF's layout: config.json, with model*.safetensors beside it.",
+            )
+        config, eight_bits = _configure(settings), _in_eight_bits(settings)
         if eight_bits:
             store = BlockScaledStore(store, block=None, scales=mistral_scales)
         if config.layers[0].attention.latent is not None:

@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from model.architectures.deepseek_v2 import latent_sources
 from model.architectures.mistral4 import MISTRAL4
+from model.architectures.mistral_names import NAMES, layer
 from model.architectures.settings import Settings
-from model.architectures.sources import Names, Source, Sources, experts, whole
+from model.architectures.sources import Sources, whole
 from model.checkpoint.mistral_rope import read_growth, scales_magnitude, yarn_words
-from model.config import LayerConfig, ModelConfig
+from model.config import ModelConfig
 
 _KNOWN = (
     "num_experts",
@@ -32,25 +32,6 @@ _KNOWN = (
     "expert_parallel",
     "expert_model_parallel",
 )
-_NAMES = Names(
-    layer="layers.{}.",
-    embedding="tok_embeddings",
-    norm="norm",
-    head="output",
-    attention_norm="attention_norm",
-    mlp_norm="ffn_norm",
-)
-_ATTENTION = {
-    "self_attn.q_proj": "attention.wq",
-    "self_attn.q_a_proj": "attention.wq_a",
-    "self_attn.q_a_layernorm": "attention.q_a_norm",
-    "self_attn.q_b_proj": "attention.wq_b",
-    "self_attn.kv_a_proj_with_mqa": "attention.wkv_a_with_mqa",
-    "self_attn.kv_a_layernorm": "attention.kv_a_norm",
-    "self_attn.kv_b_proj": "attention.wkv_b",
-    "self_attn.o_proj": "attention.wo",
-}
-_DENSE = {"gate_proj": "w1", "up_proj": "w3", "down_proj": "w2"}
 
 
 def configure(settings: Settings) -> ModelConfig:
@@ -114,25 +95,4 @@ def _mixture(settings: Settings) -> dict[str, Any]:
 
 def sources(config: ModelConfig) -> Sources:
     """Where each weight lies."""
-    return whole(config, _NAMES, _layer)
-
-
-def _layer(config: LayerConfig) -> Sources:
-    found = {
-        ours: replace(source, names=tuple(map(_renamed, source.names)))
-        for ours, source in latent_sources(config.attention).items()
-    }
-    if config.mlp.router is None:
-        return found | _gated("feed_forward", ours="mlp")
-    found["mlp.router.weight"] = Source(("gate.weight",))
-    found |= experts(config.mlp.router.experts, "experts", gate="w1", up="w3", down="w2")
-    return found | (_gated("shared_experts", ours="mlp.shared") if config.mlp.shared else {})
-
-
-def _gated(prefix: str, *, ours: str) -> Sources:
-    return {f"{ours}.{part}.weight": Source((f"{prefix}.{name}.weight",)) for part, name in _DENSE.items()}
-
-
-def _renamed(name: str) -> str:
-    stem, _, kind = name.rpartition(".")
-    return f"{_ATTENTION[stem]}.{kind}"
+    return whole(config, NAMES, layer)

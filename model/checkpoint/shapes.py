@@ -9,6 +9,7 @@ from model.config import (
     NO_MLP,
     AttentionConfig,
     DeltaConfig,
+    IndexConfig,
     LatentConfig,
     LayerConfig,
     MlpConfig,
@@ -27,6 +28,8 @@ def weight_shapes(config: ModelConfig) -> Shapes:
     for index, layer in enumerate(config.layers):
         shapes |= {f"layers.{index}.{name}": shape for name, shape in _layer(hidden, layer).items()}
     shapes |= _norm("norm", hidden, config.norm)
+    if config.learned_rope is not None:
+        shapes["rope_exponents"] = (config.learned_rope.dimensions // 2,)
     if not config.tied_embeddings:
         shapes |= _linear("lm_head", config.vocabulary, hidden, bias=config.head_bias)
     return shapes
@@ -93,11 +96,28 @@ def _latent(hidden: int, config: AttentionConfig, latent: LatentConfig, norm: No
         shapes |= _linear("attention.q_down_proj", latent.query_rank, hidden, bias=config.qkv_bias)
         shapes |= _norm("attention.q_norm", latent.query_rank, norm)
         shapes |= _linear("attention.q_up_proj", queries, latent.query_rank, bias=False)
-    shapes |= _linear("attention.kv_down_proj", latent.rank + latent.rope_dim, hidden, bias=config.qkv_bias)
-    shapes |= _norm("attention.kv_norm", latent.rank, norm)
+    if latent.own:
+        shapes |= _linear("attention.kv_down_proj", latent.rank + latent.rope_dim, hidden, bias=config.qkv_bias)
+        shapes |= _norm("attention.kv_norm", latent.rank, norm)
+    if config.index is not None:
+        shapes |= _growth("attention", config.heads) | _indexer("attention.indexer", hidden, config.index)
     rebuilt = config.heads * (latent.plain_dim + latent.value_dim)
     shapes |= _linear("attention.kv_up_proj", rebuilt, latent.rank, bias=False)
     return shapes | _linear("attention.o_proj", hidden, config.heads * latent.value_dim, bias=config.out_bias)
+
+
+def _indexer(name: str, hidden: int, config: IndexConfig) -> Shapes:
+    if not config.own:
+        return {}
+    shapes = _linear(f"{name}.q_proj", config.heads * config.dim, hidden, bias=False)
+    shapes |= _linear(f"{name}.k_proj", config.dim, hidden, bias=False)
+    shapes |= _linear(f"{name}.head_weights", config.heads, hidden, bias=False)
+    shapes |= _norm(f"{name}.q_norm", hidden, config.norm) | _norm(f"{name}.k_norm", config.dim, config.norm)
+    return shapes | _growth(name, config.heads)
+
+
+def _growth(name: str, heads: int) -> Shapes:
+    return {f"{name}.growth.slope": (heads,), f"{name}.growth.base": (heads,)}
 
 
 def _mlp(name: str, hidden: int, config: MlpConfig) -> Shapes:

@@ -121,6 +121,11 @@ def check_shardable(config: ModelConfig, processes: int) -> None:
             raise UsageError(
                 f"Recurrent layers ({config.architecture}) are not cut over processes.", hint="Use one process."
             )
+        if layer.attention.index is not None:
+            raise UsageError(
+                f"Layers that choose which tokens they see ({config.architecture}) are not cut over processes.",
+                hint="Use one process.",
+            )
         shared = {"attention heads": layer.attention.heads}
         if layer.attention.latent is None:
             shared["key/value heads"] = layer.attention.kv_heads

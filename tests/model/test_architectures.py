@@ -17,7 +17,8 @@ from model.checkpoint.shapes import weight_shapes
 from model.decoder import Decoder
 from tests.model.tiny_hf import CASES, VOCABULARY, hf_model, write_hf
 
-DENSE_AGREE, MIXTURES_AGREE = 0.9, 0.8
+DENSE_AGREE, MIXTURES_AGREE, CHOOSING_AGREE = 0.9, 0.8, 0.5
+"""Where each query sees but 8 of 60 random tokens, HF's own bfloat16 agrees with its float32 at 54 %."""
 
 
 @pytest.fixture(scope="module", params=CASES)
@@ -54,15 +55,18 @@ def test_positions_far_into_the_context_equal_hf(folder: Path) -> None:
 
 
 def test_bfloat16_mostly_chooses_hfs_token(folder: Path) -> None:
-    """The likeliest token at every position. Where logits of noise are close, or routers waver, it moves."""
+    """The likeliest token at every position. Where logits of noise are close, or what chooses wavers, it moves."""
     checkpoint, ids = HuggingFaceCheckpoint(folder), _ids(4, 60)
     decoder = fill_decoder(checkpoint.config, checkpoint.weights(), dtype=torch.bfloat16)
     with torch.no_grad():
         theirs, ours = hf_model(folder)(ids).logits.argmax(-1), decoder.head(decoder(ids)).argmax(-1)
     agreement = float((ours == theirs).float().mean())
-    routed = any(layer.mlp.router is not None for layer in checkpoint.config.layers)
+    layers = checkpoint.config.layers
+    routed = any(layer.mlp.router is not None for layer in layers)
+    indexes = [layer.attention.index for layer in layers if layer.is_attention]
+    choosing = any(index is not None and index.chosen < 60 for index in indexes)
     print(f"{folder.name}: {agreement:.3f}")
-    assert agreement >= (MIXTURES_AGREE if routed else DENSE_AGREE)
+    assert agreement >= (CHOOSING_AGREE if choosing else MIXTURES_AGREE if routed else DENSE_AGREE)
 
 
 def test_the_shapes_written_out_are_the_decoders(folder: Path) -> None:
@@ -76,5 +80,8 @@ def test_gradients_reach_every_weight(folder: Path) -> None:
     decoder = _load(folder)
     decoder.head(decoder(_ids(4, 30))).logsumexp(-1).square().sum().backward()
     for name, weight in decoder.named_parameters():
+        if ".indexer." in name:
+            assert weight.grad is None, name  # a choice has no slope
+            continue
         assert weight.grad is not None, name
         assert weight.grad.abs().sum() > 0, name

@@ -61,18 +61,23 @@ def test_logits_of_the_last_token_are_the_references(decoder: Decoder) -> None:
     torch.testing.assert_close(ModuleHead(decoder)(hidden), expected[-1:], rtol=1e-4, atol=1e-3)
 
 
-def _numbers(layer: LayerConfig) -> int:
-    """What a layer should remember of each token."""
+def _numbers(layer: LayerConfig, *, widest: int) -> int:
+    """What a layer should remember of each token; `widest` is the latent of the layer that has most."""
     if not layer.is_attention:
         return 0
-    latent, attention = layer.attention.latent, layer.attention
-    return attention.kv_heads * attention.head_dim * 2 if latent is None else latent.rank + latent.rope_dim
+    attention = layer.attention
+    if attention.latent is None:
+        return attention.kv_heads * attention.head_dim * 2
+    keys = 0 if attention.index is None or not attention.index.own else attention.index.dim
+    return keys + (widest if attention.latent.own else 0)
 
 
 def test_latent_attention_keeps_one_short_vector_a_token_and_recurrent_layers_none(decoder: Decoder) -> None:
-    shape = CachedDecoder(decoder).kv_shape
-    assert shape.bytes_per_token == 4 * sum(map(_numbers, decoder.config.layers))
-    assert len(shape.states) == sum(not layer.is_attention for layer in decoder.config.layers)
+    shape, layers = CachedDecoder(decoder).kv_shape, decoder.config.layers
+    latents = [layer.attention.latent for layer in layers if layer.is_attention and layer.attention.latent is not None]
+    widest = max((latent.rank + latent.rope_dim for latent in latents), default=0)
+    assert shape.bytes_per_token == 4 * sum(_numbers(layer, widest=widest) for layer in layers)
+    assert len(shape.states) == sum(not layer.is_attention for layer in layers)
 
 
 def test_layers_with_different_caches_are_refused(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from tests.model.mistral_format import write_mistral, write_mistral_mamba
 from tests.model.test_gguf_model import NAMES, gguf_case
 from tests.model.test_open_model import write_tokenizer
 from tests.model.tiny import write_tiny
-from tests.model.tiny_hf import CASES, CONTEXT, Case, hf_model, write_hf
+from tests.model.tiny_hf import CASES, CONTEXT, Case, count_parameters, hf_model, write_hf
 
 LAYOUTS: dict[str, tuple[str, ...]] = {
     "hf": tuple(CASES),
@@ -79,7 +79,7 @@ def test_the_command_describes_every_tiny_checkpoint(layout: str, case: str, tmp
     config = json.loads((source / "config.json").read_text())
     assert facts["name"] == "tiny-1.5"
     assert facts["architecture"] == (architecture_name(config) if layout == "gguf" else config["model_type"])
-    assert facts["parameters"] == hf_model(source).num_parameters()
+    assert facts["parameters"] == count_parameters(hf_model(source))
     assert facts["context_tokens"] == (MAMBA_CONTEXT if case == "mamba-2" and layout != "hf" else CONTEXT)
     assert facts["number_formats"] == ["float32" if layout == "mistral pickled" else "F32"]
     assert facts["fim_family"] == "starcoder"

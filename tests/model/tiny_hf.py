@@ -12,6 +12,10 @@ import transformers
 
 # transformers itself reads its text model as a part of Mistral3 alone
 transformers.AutoModelForCausalLM.register(transformers.Mistral4Config, transformers.Mistral4ForCausalLM, exist_ok=True)
+# which has no model of text alone; without pictures this is one
+transformers.AutoModelForCausalLM.register(
+    transformers.MistralLarge4Config, transformers.MistralLarge4ForConditionalGeneration, exist_ok=True
+)
 
 VOCABULARY, CONTEXT = 128, 4096
 _COMMON: dict[str, Any] = {
@@ -98,6 +102,28 @@ _SMALL_4 = {
     "moe_intermediate_size": 32,
     "rope_parameters": _GROWING,
 }
+_SMALL_EYES = {
+    "model_type": "pixtral",
+    "hidden_size": 32,
+    "intermediate_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "image_size": 28,
+}
+_LARGE_4 = {
+    "num_hidden_layers": 4,  # the last does not turn
+    "num_key_value_heads": 4,
+    "kv_lora_rank": 32,
+    "qk_nope_head_dim": 16,
+    "qk_rope_head_dim": 8,
+    "v_head_dim": 12,
+    "n_routed_experts": 8,
+    "num_experts_per_tok": 3,
+    "moe_intermediate_size": 32,
+    "index_topk": 8,
+    "index_n_heads": 16,
+    "index_head_dim": 16,
+}
 _LLAMA3 = {
     "rope_type": "llama3",
     "rope_theta": 500000.0,
@@ -140,6 +166,33 @@ CASES: dict[str, Case] = {
         _SMALL_4
         | {"first_k_dense_replace": 1, "q_lora_rank": None, "n_shared_experts": 2, "routed_scaling_factor": 1.5},
     ),
+    "mistral-large-4-dense": Case(
+        "MistralLarge4Config",
+        _LARGE_4
+        | {
+            "mlp_layer_types": ["dense"] * 4,
+            "no_rope_layers": [0, 1, 1, 1],
+            "tie_word_embeddings": True,
+            "index_topk": 3000,  # all there are
+            "rope_parameters": {"rope_type": "default", "rope_theta": 500.0},
+        },
+    ),
+    "mistral-large-4-shared": Case(
+        "MistralLarge4Config",
+        _LARGE_4
+        | {
+            "num_hidden_layers": 6,
+            "no_rope_layers": [1, 0, 1, 0, 1, 1],
+            "kv_source_layers": [0, 1, 0, 1, 4, 4],
+            "indexer_types": ["full", "full", "shared", "full", "shared", "shared"],
+            "attention_bias": True,
+            "n_shared_experts": 2,
+            "routed_scaling_factor": 1.5,
+            "final_logit_softcapping": 2.0,
+            "rope_parameters": _YARN,
+        },
+    ),
+    "mistral-large-4": Case("MistralLarge4Config", _LARGE_4),
     "mixtral": Case("MixtralConfig", {"num_local_experts": 8, "num_experts_per_tok": 2}),
     "mixtral-window": Case("MixtralConfig", {"sliding_window": 9}),
     "qwen2.5-coder": Case("Qwen2Config", {"tie_word_embeddings": True}),
@@ -232,7 +285,11 @@ CASES: dict[str, Case] = {
 
 def write_hf(folder: Path, case: Case, *, shard: str = "50GB") -> Path:
     """Write the checkpoint, every weight random: biases, sinks and norms too."""
-    config = getattr(transformers, case.config)(**deepcopy(_COMMON | case.settings))  # some change what they are given
+    settings = deepcopy(_COMMON | case.settings)  # some change what they are given
+    if case.config == "MistralLarge4Config":
+        tied = settings.pop("tie_word_embeddings", False)
+        settings = {"text_config": settings, "vision_config": dict(_SMALL_EYES), "tie_word_embeddings": tied}
+    config = getattr(transformers, case.config)(**settings)
     with torch.random.fork_rng():
         torch.manual_seed(1)
         model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
@@ -241,6 +298,9 @@ def write_hf(folder: Path, case: Case, *, shard: str = "50GB") -> Path:
                 # Qwen3-Next stores what is added to one.
                 centre = 0 if case.config == "Qwen3NextConfig" and "linear_attn" not in name else 1
                 _randomize(name, weight, norm=centre)
+            for name, weight in model.named_buffers():
+                if name.endswith("rotary_emb.alpha"):  # learned, although HF keeps it so
+                    weight.normal_(0, 0.5)
     model.save_pretrained(folder, max_shard_size=shard)
     return folder
 
@@ -248,6 +308,8 @@ def write_hf(folder: Path, case: Case, *, shard: str = "50GB") -> Path:
 def _randomize(name: str, weight: torch.Tensor, *, norm: float) -> None:
     if name.endswith(("norm.weight", "norm_f.weight", "layernorm.weight")):
         weight.normal_(norm, 0.2)
+    elif name.endswith(("softmax_scaling.scale", "softmax_scaling.bias")):
+        weight.normal_(1 if name.endswith("bias") else 0.2, 0.2)
     elif name.endswith("A_log"):  # from a slow fade to a fast one
         weight.uniform_(-2, 1)
     elif weight.dim() == 1 or name.endswith("bias"):
@@ -260,3 +322,11 @@ def hf_model(folder: Path) -> Any:
     """HF's model of a checkpoint, with its plainest attention."""
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
     return model.eval()
+
+
+def count_parameters(model: Any) -> int:
+    """Of what reads and writes text, with what HF keeps as a buffer although it is learned."""
+    seeing = ("model.vision_tower.", "model.multi_modal_projector.")
+    own = [weight for name, weight in model.named_parameters() if not name.startswith(seeing)]
+    learned = [buffer for name, buffer in model.named_buffers() if name.endswith("rotary_emb.alpha")]
+    return sum(weight.numel() for weight in (*own, *learned))
