@@ -1,7 +1,8 @@
 """Serving by the reference modules with a key-value cache: every architecture, slower than packed weights; on a GPU
 those that pages do not hold.
 
-Legend: M new tokens, S tokens in all, D hidden, V vocabulary, G key/value heads, C capacity, E head dimensions.
+Legend: M new tokens, S tokens in all, D hidden, V vocabulary, G key/value heads, C capacity, E head dimensions,
+I index dimensions.
 """
 
 from __future__ import annotations
@@ -67,23 +68,27 @@ class CachedDecoder:
         self.config = decoder.config
         self.reference = self._decoder = decoder
         layers = decoder.config.layers
-        attended = [layer.mixer for layer in layers if isinstance(layer.mixer, AttentionConfig)]
-        shapes = {mixer.remembered for mixer in attended} or {(0, 0)}
-        if len(shapes) > 1:
+        attended = [layer.attention for layer in layers if layer.is_attention]
+        remembering = [attention for attention in attended if attention.remembers]
+        shapes = {attention.remembered for attention in remembering} or {(0, 0)}
+        if len(shapes) > 1 and any(attention.latent is None for attention in remembering):
             raise CheckpointError(
                 "The layers of this model have key-value heads of different shapes, which is not supported.",
                 hint="Use another model.",
             )
-        ((kv_heads, head_dim),) = shapes
+        kv_heads, head_dim = max(shapes)  # latents may be of several widths: the widest has room for all
+        indexes = [one.index for one in attended if one.index is not None and one.index.own]
         weight = decoder.embedding.weight
         self._device = weight.device
         self.kv_shape = KvShape(
-            layers=len(attended),
+            layers=len(remembering),
             kv_heads=kv_heads,
             head_dim=head_dim,
             # CPUs multiply single rows in float32, where those of bfloat16 take longer.
             dtype=torch.float32 if weight.device.type == "cpu" else weight.dtype,
             device=weight.device,
+            index_layers=len(indexes),
+            index_dim=indexes[0].dim if indexes else 0,
             states=tuple(
                 StateShape((layer.mixer.kernel - 1, layer.mixer.channels), layer.mixer.state_shape)
                 for layer in layers
@@ -110,15 +115,19 @@ class CachedDecoder:
     def _past(self, cache: KvCache, start: int, marks: tuple[int, ...]) -> list[Past | Memory]:
         """What each layer remembers, in the form that it wants."""
         plain = (keys[..., 0] for keys in cache.keys)  # a block is one token: [G, C, E]
-        held, states = zip(plain, cache.values, strict=True), iter(cache.states or ())
+        held, index = zip(plain, cache.values, strict=True), iter(cache.index_keys)
+        states = iter(cache.states or ())
         past: list[Past | Memory] = []
         for layer in self._decoder.config.layers:
             if not isinstance(layer.mixer, AttentionConfig):
                 past.append(_Recurrent(next(states, None), marks))
             elif layer.mixer.latent is None:
                 past.append(_Heads(*next(held), start))
-            else:
+            elif layer.mixer.index is None:
                 past.append(_Latent(*next(held), start))
+            else:
+                latents = _Latent(*next(held), start) if layer.mixer.remembers else None
+                past.append(_Indexed(latents, next(index) if layer.mixer.index.own else None, start))
         return past
 
 
@@ -175,6 +184,25 @@ class _Latent:
 
 
 @dataclass(frozen=True, slots=True)
+class _Indexed:
+    """One layer's `IndexedPast`: its latents where it makes them, and index keys [C, I] where it chooses."""
+
+    latents: _Latent | None
+    index: Tensor | None
+    start: int
+
+    def extend(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        assert self.latents is not None
+        return self.latents.extend(first, second)
+
+    def extend_index(self, keys: Tensor) -> Tensor:
+        assert self.index is not None
+        stop = self.start + keys.shape[2]
+        self.index[self.start : stop] = keys[0, 0]
+        return self.index[None, None, :stop].to(keys.dtype)
+
+
+@dataclass(frozen=True, slots=True)
 class _Recurrent:
     """One recurrent layer's `Memory`: what it held before, and what it holds at the marks."""
 
@@ -185,5 +213,10 @@ class _Recurrent:
     def read(self) -> State | None:
         return self.held
 
-    def keep(self, tokens: int, window: Tensor, state: Tensor) -> None:
-        self.kept[tokens] = (window, state)
+    @property
+    def live(self) -> None:
+        """All tokens count."""
+
+    def keep(self, tokens: int, joined: Tensor, state: Tensor) -> None:
+        before = joined.shape[1] - self.marks[-1]
+        self.kept[tokens] = (joined[:, tokens : tokens + before].clone(), state)

@@ -108,7 +108,7 @@ def make_runner(
 def _alone_on_device(
     served: LoadedOnDevice, context_tokens: int, cache_bytes: int, chunk_tokens: int | None
 ) -> tuple[Runs, int, int]:
-    """What remembers states, which pages do not hold: one sequence at a time, by the modules."""
+    """What keeps index keys, which pages do not hold: one sequence at a time, by the modules."""
     decoder, device = CachedDecoder(served.reference), served.device
     room_bytes = int(free_bytes(device) * _GPU_SHARE) if device.type == "cuda" else cache_bytes
     prefixes = PrefixCache(decoder.kv_shape, budget_bytes=room_bytes, slots=_SLOTS)

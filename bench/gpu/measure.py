@@ -54,7 +54,7 @@ class Bench:
         pages = 4 * pages_for(context_tokens + 256) + 1
         shape, joined = self.decoder.kv_shape, self.decoder.joined
         self.decoder.pool = PagePool(shape, pages=pages, device=device, joined=joined)
-        self.caches = PagedCaches(self.decoder.pool)
+        self.caches = PagedCaches(self.decoder.pool, self.decoder.states)
         self.stage = Stage(self.decoder, most_tokens=context_tokens + 256)
         self._text = torch.randint(0, config.vocabulary, (context_tokens,), generator=torch.Generator().manual_seed(3))
 

@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.config import DeltaConfig, NormConfig
-from model.layers.recurrent import CausalConvolution, Memory, begin, spans
+from model.layers.recurrent import CausalConvolution, Memory, Parts, begin, spans
 
 BLOCK_TOKENS = 64
+_FEW_TOKENS = 8
+"""Up to here the rule is followed token by token: a triangular system costs more, and asks a library to solve it."""
 _LENGTH_EPSILON = 1e-6
 """Under the root when queries and keys are brought to length one (HF's `l2norm`)."""
 
@@ -35,23 +37,39 @@ class Delta(nn.Module):
 
     def forward(self, x: Tensor, *, memory: Memory | None = None) -> Tensor:
         """x [B, T, D] to [B, T, D]."""
-        config = self.config
-        joined, state = begin(config, self.qkv_proj(x), memory)
+        parts = self.project(x)
+        return self.finish(self.mix(parts, memory), parts)
+
+    def project(self, x: Tensor) -> Parts:
+        """What the convolution runs over, shares, time steps, and gates."""
+        return self.qkv_proj(x), self.beta_proj(x), self.step_proj(x), self.z_proj(x)
+
+    def mix(self, parts: Parts, memory: Memory | None) -> Tensor:
+        """What each token reads from the state, float32 [B, T, H, V]."""
+        inputs, betas, steps, _ = parts
+        joined, state = begin(self.config, inputs, memory)
         query, key, value = self._heads(self.conv(joined).float())  # [B, H, T, K], [B, H, T, K], [B, H, T, V]
-        shares = self.beta_proj(x).float().sigmoid().transpose(1, 2)  # [B, H, T]
-        steps = functional.softplus(self.step_proj(x).float() + self.step_bias.float())
+        shares = betas.float().sigmoid().transpose(1, 2)  # [B, H, T]
+        steps = functional.softplus(steps.float() + self.step_bias.float())
         fades = (-self.rate_log.float().exp() * steps).transpose(1, 2)
+        if memory is not None and memory.live is not None:
+            live = memory.live[:, None]
+            shares, fades = shares * live, fades * live  # nothing moves, nothing fades
         found = []
-        for start, stop in spans(memory, x.shape[1]):
+        for start, stop in spans(memory, inputs.shape[1]):
             part = slice(start, stop)
             rows = (query[:, :, part], key[:, :, part], value[:, :, part])
             out, state = correct(*rows, shares[..., part], fades[..., part], state)
             found.append(out)
             if memory is not None:
-                memory.keep(stop, joined[:, stop : stop + config.kernel - 1].clone(), state)
-        mixed = torch.cat(found, 2).transpose(1, 2)  # [B, T, H, V]
-        gated = self.norm(mixed, torch.unflatten(self.z_proj(x), -1, (config.heads, -1)))
-        projected: Tensor = self.out_proj(gated.flatten(2).to(x.dtype))
+                memory.keep(stop, joined, state)
+        return torch.cat(found, 2).transpose(1, 2)
+
+    def finish(self, mixed: Tensor, parts: Parts) -> Tensor:
+        """Norm, gate and projection, [B, T, D]."""
+        gates = parts[-1]
+        gated = self.norm(mixed, torch.unflatten(gates, -1, (self.config.heads, -1)))
+        projected: Tensor = self.out_proj(gated.flatten(2).to(gates.dtype))
         return projected
 
     def _heads(self, mixed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -87,11 +105,16 @@ def correct(
     """What each token reads after its correction: [B, H, T, V], and the state behind the last token.
 
     query and key [B, H, T, K], value [B, H, T, V]; shares [B, H, T] say how far a key's value moves; fades [B, H, T]
-    are logarithms, not above 0; state [B, H, K, V]. All float32. A single token is one step; more go by blocks.
+    are logarithms, not above 0; state [B, H, K, V]. All float32. A few tokens go step by step; more go by blocks.
     """
-    if query.shape[2] == 1:
-        return step(query, key, value, shares, fades, state)
     found = []
+    if query.shape[2] <= _FEW_TOKENS:
+        for place in range(query.shape[2]):
+            one = slice(place, place + 1)
+            rows = (query[:, :, one], key[:, :, one], value[:, :, one])
+            out, state = step(*rows, shares[..., one], fades[..., one], state)
+            found.append(out)
+        return torch.cat(found, 2), state
     for start in range(0, query.shape[2], BLOCK_TOKENS):
         part = slice(start, start + BLOCK_TOKENS)
         rows = (query[:, :, part], key[:, :, part], value[:, :, part])

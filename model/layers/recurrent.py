@@ -22,12 +22,39 @@ class Memory(Protocol):
         """Numbers of new tokens, ascending, after which what is remembered then is to be kept; the last is all."""
         ...
 
+    @property
+    def live(self) -> Tensor | None:
+        """True for tokens that count [B, T]; None: all do. Those behind the last that counts change no state."""
+        ...
+
     def read(self) -> tuple[Tensor, Tensor] | None:
         """The convolution's last inputs [B, K − 1, C] and the state [B, …] float32; None before the first token."""
         ...
 
-    def keep(self, tokens: int, window: Tensor, state: Tensor) -> None:
-        """What is remembered after so many of the new tokens. The tensors are not changed afterwards."""
+    def keep(self, tokens: int, joined: Tensor, state: Tensor) -> None:
+        """Remember what there is after so many of the new tokens: the last K − 1 inputs up to there of the convolution,
+        all of which, earlier ones first, are `joined` [B, K − 1 + T, C]; and the state. Neither is changed
+        afterwards."""
+        ...
+
+
+Parts = tuple[Tensor, ...]
+"""What a recurrent layer makes of its input, token by token: [B, T, ·] each."""
+
+
+class Recurrent(Protocol):
+    """A recurrent layer, in three parts: the one in the middle alone looks at other tokens than its own."""
+
+    def project(self, x: Tensor) -> Parts:
+        """[B, T, D] to what the others read."""
+        ...
+
+    def mix(self, parts: Parts, memory: Memory | None) -> Tensor:
+        """What each token reads from the state, [B, T, …]."""
+        ...
+
+    def finish(self, mixed: Tensor, parts: Parts) -> Tensor:
+        """That to [B, T, D]."""
         ...
 
 

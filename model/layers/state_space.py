@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.config import NormConfig, StateSpaceConfig
-from model.layers.recurrent import CausalConvolution, Memory, begin, spans
+from model.layers.recurrent import CausalConvolution, Memory, Parts, begin, spans
 
 BLOCK_TOKENS = 64
 """Within a block all tokens are computed at once, which costs their number squared; between blocks goes the state."""
@@ -36,25 +36,41 @@ class StateSpace(nn.Module):
 
     def forward(self, x: Tensor, *, memory: Memory | None = None) -> Tensor:
         """x [B, T, D] to [B, T, D]."""
+        parts = self.project(x)
+        return self.finish(self.mix(parts, memory), parts)
+
+    def project(self, x: Tensor) -> Parts:
+        """The gate, what the convolution runs over, and the time steps."""
         config = self.config
-        gate, inputs, steps = torch.split(self.in_proj(x), [config.inner, config.channels, config.heads], -1)
+        return torch.split(self.in_proj(x), [config.inner, config.channels, config.heads], -1)
+
+    def mix(self, parts: Parts, memory: Memory | None) -> Tensor:
+        """What each token reads from the state, and of itself: float32 [B, T, I]."""
+        config = self.config
+        _, inputs, steps = parts
         joined, state = begin(config, inputs, memory)
         written = config.groups * config.state
         values, writes, reads = torch.split(self.conv(joined).float(), [config.inner, written, written], -1)
         values = torch.unflatten(values, -1, (config.heads, config.head_dim))  # [B, T, H, P]
         writes, reads = (torch.unflatten(part, -1, (config.groups, config.state)) for part in (writes, reads))
         steps = functional.softplus(steps.float() + self.step_bias.float()).clamp(*config.limits)  # [B, T, H]
+        if memory is not None and memory.live is not None:
+            steps = steps * memory.live[..., None]  # no time passes
         fades = -self.rate_log.float().exp() * steps
         found = []
-        for start, stop in spans(memory, x.shape[1]):
+        for start, stop in spans(memory, inputs.shape[1]):
             part = slice(start, stop)
             scaled = values[:, part] * steps[:, part, :, None]
             out, state = scan(scaled, fades[:, part], writes[:, part], reads[:, part], state)
             found.append(out)
             if memory is not None:
-                memory.keep(stop, joined[:, stop : stop + config.kernel - 1].clone(), state)
-        mixed = torch.cat(found, 1) + values * self.skip.float()[:, None]
-        projected: Tensor = self.out_proj(self.norm(mixed.flatten(2), gate).to(x.dtype))
+                memory.keep(stop, joined, state)
+        return (torch.cat(found, 1) + values * self.skip.float()[:, None]).flatten(2)
+
+    def finish(self, mixed: Tensor, parts: Parts) -> Tensor:
+        """Gate, norm and projection, [B, T, D]."""
+        gate = parts[0]
+        projected: Tensor = self.out_proj(self.norm(mixed, gate).to(gate.dtype))
         return projected
 
 

@@ -26,7 +26,10 @@ _PIECE = 256
 
 
 def rows_agree(decoder: PagedDecoder, caches: PagedCaches, stage: Stage | None) -> bool:
-    """Tries what fits the context and the pages that are free; where nothing does, nothing is known, and it is no."""
+    """Tries what fits the context and the pages that are free; where nothing does, nothing is known, and it is no. No
+    where layers are recurrent, too: what a wrong draft did to their states cannot be taken back."""
+    if caches.is_recurrent:
+        return False
     room = min(decoder.config.context_tokens, (caches.pool.pages - 1) * PAGE_TOKENS)
     tried = [behind for behind in BEHIND_TOKENS if behind + MOST_QUERIES < room]
     return bool(tried) and all(_agree_behind(_Trial(decoder, caches, stage), behind) for behind in tried)

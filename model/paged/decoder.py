@@ -1,4 +1,4 @@
-"""The reference decoder's weights, run for several sequences at once over pages. Any device; no gradients.
+"""The reference decoder's weights, run for several sequences at once over pages and slots. Any device; no gradients.
 
 Legend: N new tokens of all sequences, D hidden, H query heads, G key/value heads, E head dimensions; of latent
 attention C rank, P plain, R rotary, V value dimensions.
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from model.config import ModelConfig
+from model.config import NO_MLP, AttentionConfig, ModelConfig, RecurrentConfig
 from model.decoder import Decoder, Layer
 from model.kv_cache import KvShape
 from model.layers.attention import Attention
@@ -19,22 +19,36 @@ from model.layers.norm import RmsNorm
 from model.layers.rope import query_growth, rope_table, rotate
 from model.paged.attention import Attend, Held, Look, PagedAttention
 from model.paged.pool import PagePool
+from model.paged.recall import RaggedRecall, Recall, SteadyRecall
 from model.paged.spans import Spans, Steps
+from model.paged.states import StatePool
+from model.snapshots import StateShape
 
 _SLACK_TOKENS = 64
 """Positions beyond the context, which padding may reach."""
 
 
 def is_paged(config: ModelConfig) -> bool:
-    """Can pages hold all that this model remembers: keys and values of one shape in every layer, and no states?"""
-    if not all(layer.is_attention for layer in config.layers):
-        return False
-    shapes = {(*layer.attention.remembered, layer.attention.latent is None) for layer in config.layers}
-    return len(shapes) == 1
+    """Can pages and slots hold all that this model remembers: keys and values of one shape, states of one shape, and no
+    index keys?"""
+    attended = _attended(config)
+    shapes = {(*one.remembered, one.latent is None) for one in attended}
+    return len(shapes) <= 1 and len(set(_states(config))) <= 1 and all(one.index is None for one in attended)
+
+
+def _attended(config: ModelConfig) -> list[AttentionConfig]:
+    return [layer.mixer for layer in config.layers if isinstance(layer.mixer, AttentionConfig)]
+
+
+def _states(config: ModelConfig) -> tuple[StateShape, ...]:
+    """What each recurrent layer remembers."""
+    mixers = [layer.mixer for layer in config.layers if isinstance(layer.mixer, RecurrentConfig)]
+    return tuple(StateShape((mixer.kernel - 1, mixer.channels), mixer.state_shape) for mixer in mixers)
 
 
 class PagedDecoder:
-    """Computes what `Decoder` computes. `pool` is where keys and values go; it must be given before the first step."""
+    """Computes what `Decoder` computes. `pool` is where keys and values go, `states` where recurrent layers' states do;
+    the first must be given before the first step, and the other where there are such layers."""
 
     def __init__(self, decoder: Decoder, attention: PagedAttention) -> None:
         assert is_paged(decoder.config)
@@ -44,24 +58,29 @@ class PagedDecoder:
         self.device, self.dtype = weight.device, weight.dtype
         self._decoder = decoder
         self._layers = [layer for layer in decoder.layers if isinstance(layer, Layer)]
-        self._looks = [_look(layer) for layer in self._layers]
+        self._looks = [_look(layer) for layer in self._layers if layer.config.is_attention]
         places = torch.arange(self.config.context_tokens + _SLACK_TOKENS, device=self.device)
-        attentions = [layer.attention for layer in self.config.layers]
+        attentions = _attended(self.config)
         self._tables = {rope: rope_table(rope, places) for rope in {one.rope for one in attentions}}
         growths = {one.growth for one in attentions if one.growth is not None}
         self._growths = {growth: query_growth(growth, places) for growth in growths}
         self.pool: PagePool
+        self.states: StatePool
+        if not self.kv_shape.states:
+            self.states = StatePool(self.kv_shape, slots=1, device=self.device)
 
     @property
     def kv_shape(self) -> KvShape:
-        """What a token takes. Latent attention keeps one short vector, as two halves."""
-        kv_heads, head_dim = self.config.layers[0].attention.remembered
-        return KvShape(layers=len(self._layers), kv_heads=kv_heads, head_dim=head_dim, dtype=self.dtype)
+        """What a token takes, and what a sequence does. Latent attention keeps one short vector, as two halves."""
+        attended = _attended(self.config)
+        kv_heads, head_dim = attended[0].remembered if attended else (0, 0)
+        states = _states(self.config)
+        return KvShape(layers=len(attended), kv_heads=kv_heads, head_dim=head_dim, dtype=self.dtype, states=states)
 
     @property
     def joined(self) -> bool:
         """Are keys and values parts of one vector?"""
-        return self.config.layers[0].attention.latent is not None
+        return any(one.latent is not None for one in _attended(self.config))
 
     @torch.inference_mode()
     def ragged(self, tokens: list[int], spans: Spans) -> Tensor:
@@ -69,7 +88,7 @@ class PagedDecoder:
         found = torch.tensor(tokens, device=self.device)
         attend = self.attention.ragged(spans)
         attend.begin()
-        return self._run(found, spans.positions, spans.slots, attend)
+        return self._run(found, spans.positions, spans.slots, attend, RaggedRecall(spans, self.states))
 
     @torch.inference_mode()
     def steady(self, steps: Steps, attend: Attend) -> Tensor:
@@ -79,14 +98,15 @@ class PagedDecoder:
         """
         steps.begin()
         attend.begin()
-        return self._run(steps.tokens.flatten(), steps.positions().flatten(), steps.slots().flatten(), attend)
+        recall = SteadyRecall(steps, self.states)
+        return self._run(steps.tokens.flatten(), steps.positions().flatten(), steps.slots().flatten(), attend, recall)
 
     @torch.inference_mode()
     def logits(self, hidden: Tensor) -> Tensor:
         """float32 [N, vocabulary]."""
         return self._decoder.head(hidden.to(self.dtype)).float()
 
-    def _run(self, tokens: Tensor, positions: Tensor, slots: Tensor, attend: Attend) -> Tensor:
+    def _run(self, tokens: Tensor, positions: Tensor, slots: Tensor, attend: Attend, recall: Recall) -> Tensor:
         config = self.config
         x = self._decoder.embedding(tokens)  # [N, D]
         if config.embedding_scale != 1.0:
@@ -96,23 +116,33 @@ class PagedDecoder:
             for rope, tables in self._tables.items()
         }
         grown = {growth: table[positions][:, None, None].to(x.dtype) for growth, table in self._growths.items()}
-        for number, layer in enumerate(self._layers):
+        attended = recurrent = 0
+        for layer in self._layers:
             shape = layer.config
-            cosines, sines = turns[shape.attention.rope]
-            growth = None if shape.attention.growth is None else grown[shape.attention.growth]
-            normed = norm(layer.attention_norm, x)
-            attended = self._attend(number, normed, cosines, sines, growth, slots, attend)
+            normed = norm(layer.attention_norm, x.to(self.dtype))
+            if isinstance(shape.mixer, AttentionConfig):
+                cosines, sines = turns[shape.mixer.rope]
+                growth = None if shape.mixer.growth is None else grown[shape.mixer.growth]
+                mixed = self._attend(attended, layer.attention, normed, cosines, sines, growth, slots, attend)
+                attended += 1
+            else:
+                mixed = recall(layer.mixer, normed, recurrent)
+                recurrent += 1
             if shape.parallel:
-                x = x + (attended + layer.mlp(normed)) * shape.residual_scale
+                x = x + (mixed + layer.mlp(normed)) * shape.residual_scale
                 continue
-            x = x + attended * shape.residual_scale if shape.residual_scale != 1.0 else x + attended
+            x = x.float() if shape.wide_residual else x
+            x = x + mixed * shape.residual_scale if shape.residual_scale != 1.0 else x + mixed
+            if shape.mlp == NO_MLP:
+                continue
             fed = layer.mlp(norm(layer.mlp_norm, x))
             x = x + fed * shape.residual_scale if shape.residual_scale != 1.0 else x + fed
-        return norm(self._decoder.norm, x)
+        return norm(self._decoder.norm, x).to(self.dtype)
 
     def _attend(
         self,
         number: int,
+        module: torch.nn.Module,
         x: Tensor,
         cosines: Tensor,
         sines: Tensor,
@@ -120,7 +150,6 @@ class PagedDecoder:
         slots: Tensor,
         attend: Attend,
     ) -> Tensor:
-        module = self._layers[number].attention
         if isinstance(module, LatentAttention):
             return self._attend_latent(number, module, x, cosines, sines, growth, slots, attend)
         assert isinstance(module, Attention)

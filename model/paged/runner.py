@@ -1,8 +1,8 @@
 """Continuous batching: in each step, either parts of prompts, or the next tokens of up to eight sequences.
 
 Which sequences come first is the scheduler's word (interactive before batch); they join and leave between steps. A
-sequence that finds no pages waits, and gives way: what it computed stays in the tree for as long as its pages do.
-Knows no clients and no text.
+sequence that finds no pages, or no slot for its recurrent states, waits, and gives way: what it computed stays in the
+tree for as long as its pages and slots do. Knows no clients and no text.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from model.paged.cache import PagedCache, PagedCaches
 from model.paged.decoder import PagedDecoder
 from model.paged.pool import PAGE_TOKENS
 from model.paged.sampling import Kind, Sampling, kind_of, sample, seed_of
-from model.paged.spans import Spans
+from model.paged.snapshots import marks
+from model.paged.spans import Remembered, Spans
 from model.paged.stage import MOST_QUERIES, MOST_SEQUENCES, Made, Stage, Work
 from model.sampler import Choice
 from model.sequence import Sequence
@@ -59,6 +60,7 @@ class PagedRunner(Chooser):
         drafts: bool = False,
         costs: StepCosts | None = None,
     ) -> None:
+        drafts = drafts and not caches.is_recurrent  # whose states would have to be taken back
         super().__init__(vocabulary=decoder.config.vocabulary, drafts=drafts, costs=costs)
         self._decoder = decoder
         self._caches = caches
@@ -77,9 +79,10 @@ class PagedRunner(Chooser):
 
     @property
     def size_bytes(self) -> int:
-        """Memory of the pages that hold something."""
-        pool = self._caches.pool
-        return (pool.pages - 1 - pool.free_pages) * pool.page_bytes
+        """Memory of the pages and slots that hold something."""
+        pool, states = self._caches.pool, self._caches.states
+        slots = states.slots - 1 - states.free_slots
+        return (pool.pages - 1 - pool.free_pages) * pool.page_bytes + slots * states.slot_bytes
 
     def pick(self, turns: Several[Sequence]) -> list[Sequence]:
         """Which of these, in the order of their turns, the next step computes: those whose next tokens can be computed
@@ -99,7 +102,9 @@ class PagedRunner(Chooser):
         room_tokens = self._prompt_tokens
         few = False
         for sequence in turns:
-            seat = self._seat(sequence)
+            seat = self._seat(sequence, turns, drive_out=drive_out and not picked)
+            if seat is None:
+                continue
             pending = _pending(sequence, seat)
             if not picked:
                 few = len(pending) <= MOST_QUERIES
@@ -140,8 +145,12 @@ class PagedRunner(Chooser):
         if seat is not None:
             self._caches.release(seat.cache)
 
-    def _seat(self, sequence: Sequence) -> _Seat:
+    def _seat(self, sequence: Sequence, turns: Several[Sequence], *, drive_out: bool) -> _Seat | None:
+        """Its seat; None where it has none yet and there is no slot for it."""
         if sequence not in self._seats:
+            while not self._caches.admits:
+                if not self._drive_out_another(None, turns, those_in_turn=drive_out):
+                    return None
             cache = self._caches.acquire(sequence.prompt + sequence.generated)
             if not sequence.generated and not sequence.clock.prefill_ms:
                 sequence.clock.queue_ms = (time.perf_counter() - sequence.clock.queued_at) * 1e3
@@ -153,18 +162,26 @@ class PagedRunner(Chooser):
     def _make_room(self, seat: _Seat, tokens: int, turns: Several[Sequence], *, drive_out: bool) -> bool:
         """Pages for so many tokens, if need be those of sequences whose turn it is not; with `drive_out`, those of any
         other, the last in turn first."""
-        order = {sequence: place for place, sequence in enumerate(turns)}
         while not self._caches.reserve(seat.cache, tokens):
-            others = [
-                held for held in self._seats if self._seats[held] is not seat and (drive_out or held not in order)
-            ]
-            if not others:
+            if not self._drive_out_another(seat, turns, those_in_turn=drive_out):
                 return False
-            self.release(max(others, key=lambda held: order.get(held, len(order))))
         return True
+
+    def _drive_out_another(self, seat: _Seat | None, turns: Several[Sequence], *, those_in_turn: bool) -> bool:
+        order = {sequence: place for place, sequence in enumerate(turns)}
+        others = [
+            held for held in self._seats if self._seats[held] is not seat and (those_in_turn or held not in order)
+        ]
+        if others:
+            self.release(max(others, key=lambda held: order.get(held, len(order))))
+        return bool(others)
 
     def _read(self, picked: Several[Sequence], seats: list[_Seat]) -> list[Outcome]:
         """Parts of prompts. Tokens are chosen for those that come to their end."""
+        for sequence, seat in zip(picked, seats, strict=True):
+            held = len(seat.cache.tokens)
+            end = len(sequence.prompt) + len(sequence.generated)
+            self._caches.begin(seat.cache, marks(held, held + len(seat.new), end=end))
         spans = self._spans(seats)
         hidden = self._decoder.ragged([token for seat in seats for token in seat.new], spans)[spans.last_rows]
         ready = [
@@ -182,6 +199,8 @@ class PagedRunner(Chooser):
 
     def _write(self, picked: Several[Sequence], seats: list[_Seat]) -> list[Outcome]:
         """The next tokens, and as many behind them as were drafted right."""
+        for seat in seats:
+            self._caches.begin(seat.cache, [])
         made = self._steady(picked, seats) if self._stage is not None else self._unsteady(picked, seats)
         outcomes = []
         for sequence, seat, tokens, logits in zip(picked, seats, made.tokens, made.logits, strict=False):
@@ -200,6 +219,7 @@ class PagedRunner(Chooser):
                 seat.cache.pages,
                 sequence.request.sampling,
                 seat.seed,
+                seat.cache.slot,
             )
             for sequence, seat in zip(picked, seats, strict=True)
         ]
@@ -258,11 +278,13 @@ class PagedRunner(Chooser):
             tuple(len(seat.cache.tokens) + len(seat.new) for seat in seats),
             tuple(tuple(seat.cache.pages) for seat in seats),
             self._decoder.device,
+            tuple(_remembered(seat.cache) for seat in seats),
         )
 
     def _keep(self, seat: _Seat, count: int) -> None:
         """The first `count` new tokens are computed and stay."""
         seat.cache.tokens += seat.new[:count]
+        self._caches.settle(seat.cache)
         self._caches.publish(seat.cache)
 
 
@@ -272,6 +294,12 @@ def _pending(sequence: Sequence, seat: _Seat) -> list[int]:
     if held < len(sequence.prompt):
         return sequence.prompt[held:] + sequence.generated
     return sequence.generated[held - len(sequence.prompt) :]
+
+
+def _remembered(cache: PagedCache) -> Remembered:
+    """Where a step finds its states, and keeps them on the way."""
+    held = len(cache.tokens)
+    return Remembered(cache.slot, {length - held: slot for length, slot in cache.coming.items()})
 
 
 def _strongest(seats: list[_Seat]) -> Kind:

@@ -13,6 +13,7 @@ from model.paged.decoder import PagedDecoder
 from model.paged.pool import PagePool, pages_within
 from model.paged.runner import PROMPT_TOKENS, PagedRunner
 from model.paged.stage import MOST_QUERIES, Stage
+from model.paged.states import StatePool, slot_bytes, slots_within
 from model.parallel.leading import LeadingDecoder, LeadingPool, LeadingStage, Tell
 
 _GPU_SHARE = 0.85
@@ -43,7 +44,7 @@ def make_paged_runner(
     decoder, stage = lay_out(reference, context_tokens=context_tokens, cache_bytes=cache_bytes, agree=agree, tell=tell)
     runner = PagedRunner(
         decoder,
-        PagedCaches(decoder.pool),
+        PagedCaches(decoder.pool, decoder.states),
         stage=stage,
         prompt_tokens=prompt_tokens or PROMPT_TOKENS,
         costs=costs,
@@ -68,9 +69,11 @@ def lay_out(
     decoder = PagedDecoder(reference, attention) if tell is None else LeadingDecoder(reference, attention, tell)
     room_bytes = int(free_bytes(device) * _GPU_SHARE) if device.type == "cuda" else cache_bytes
     most_tokens = max(_CONTEXTS * context_tokens, _LEAST_TOKENS)
-    pages = pages_within(decoder.kv_shape, room_bytes, most_tokens=most_tokens)
-    pages = pages if agree is None else agree(pages)
     shape, joined = decoder.kv_shape, decoder.joined
+    slots = slots_within(shape, room_bytes)
+    pages = pages_within(shape, room_bytes - slots * slot_bytes(shape), most_tokens=most_tokens)
+    pages = pages if agree is None else agree(pages)
+    decoder.states = StatePool(shape, slots=slots, device=device)
     if tell is None:
         decoder.pool = PagePool(shape, pages=pages, device=device, joined=joined)
     else:

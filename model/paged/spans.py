@@ -8,24 +8,36 @@ Legend: N new tokens of all sequences, B sequences, Q new tokens of each, P page
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from model.paged.pool import PAGE_TOKENS, SCRATCH_PAGE, pages_for
+from model.paged.states import SCRATCH_SLOT
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """The slot that a sequence's recurrent states lie in, and the slots that they are copied to on the way: `also` has
+    them by the number of new tokens, at least one, after which."""
+
+    slot: int
+    also: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Spans:
-    """`queries[b]` new tokens bring sequence b to `lengths[b]` in all, which lie in `pages[b]`, in order."""
+    """`queries[b]` new tokens bring sequence b to `lengths[b]` in all, which lie in `pages[b]`, in order; recurrent
+    layers remember it by `states[b]`."""
 
     queries: tuple[int, ...]
     lengths: tuple[int, ...]
     pages: tuple[tuple[int, ...], ...]
     device: torch.device
+    states: tuple[Remembered, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -76,9 +88,10 @@ class Spans:
 class Steps:
     """Buffers for B sequences of Q new tokens each, with room for `most_tokens`.
 
-    `tokens` [B, Q], `lengths` int32 [B] after the new tokens, `tables` int32 [B, P]. A sequence with fewer than Q new
-    tokens is filled up behind them: what follows the last is computed, seen by nobody, and written over later.
-    Sequences to spare lie in the scratch page.
+    `tokens` [B, Q], `lengths` int32 [B] after the new tokens, `tables` int32 [B, P]; of recurrent layers `states`
+    int64 [B], the slots, and `counts` int64 [B], how many of the tokens may change them. A sequence with fewer than Q
+    new tokens is filled up behind them: what follows the last is computed, seen by nobody, and written over later.
+    Sequences to spare lie in the scratch page and the scratch slot.
     """
 
     def __init__(self, sequences: int, queries: int, *, most_tokens: int, device: torch.device) -> None:
@@ -88,24 +101,36 @@ class Steps:
         self.tokens = torch.zeros(sequences, queries, dtype=torch.int64, device=device)
         self.lengths = torch.full((sequences,), queries, dtype=torch.int32, device=device)
         self.tables = torch.full((sequences, pages), SCRATCH_PAGE, dtype=torch.int32, device=device)
-        # Three small copies a step would each cost a call: one pinned buffer, one copy, then views of it.
-        self._whole = torch.zeros(sequences, queries + 1 + pages, dtype=torch.int64, device=device)
+        self.states = torch.full((sequences,), SCRATCH_SLOT, dtype=torch.int64, device=device)
+        self.counts = torch.zeros(sequences, dtype=torch.int64, device=device)
+        # Small copies would each cost a call: one pinned buffer, one copy, then views of it.
+        self._whole = torch.zeros(sequences, queries + 3 + pages, dtype=torch.int64, device=device)
         pinned = device.type == "cuda"
         self._staged = torch.zeros(self._whole.shape, dtype=torch.int64, pin_memory=pinned)
 
-    def fill(self, tokens: Sequence[Sequence[int]], lengths: Sequence[int], pages: Sequence[Sequence[int]]) -> None:
-        """Up to B sequences: their new tokens (1 … Q), tokens in all, and pages, with room for Q new tokens.
+    def fill(
+        self,
+        tokens: Sequence[Sequence[int]],
+        lengths: Sequence[int],
+        pages: Sequence[Sequence[int]],
+        states: Sequence[int] = (),
+    ) -> None:
+        """Up to B sequences: their new tokens (1 … Q), tokens in all, pages, with room for Q new tokens, and slots,
+        where there are recurrent layers.
 
         The host's part of a step; `begin` is the device's.
         """
         staged = self._staged.zero_()
         staged[:, self.queries] = self.queries
+        for row, slot in enumerate(states):
+            staged[row, self.queries + 1] = slot
+            staged[row, self.queries + 2] = len(tokens[row])
         for row, (new, length, table) in enumerate(zip(tokens, lengths, pages, strict=True)):
             filled = length - len(new) + self.queries
             assert filled <= len(table) * PAGE_TOKENS <= self.capacity_tokens
             staged[row, : len(new)] = torch.tensor(new)
             staged[row, self.queries] = filled
-            staged[row, self.queries + 1 : self.queries + 1 + len(table)] = torch.tensor(table)
+            staged[row, self.queries + 3 : self.queries + 3 + len(table)] = torch.tensor(table)
         self._whole.copy_(staged, non_blocking=True)
 
     def rehearse(self, tokens: int) -> None:
@@ -116,7 +141,9 @@ class Steps:
         """Take what was filled in, in the types that kernels read."""
         self.tokens.copy_(self._whole[:, : self.queries])
         self.lengths.copy_(self._whole[:, self.queries])
-        self.tables.copy_(self._whole[:, self.queries + 1 :])
+        self.states.copy_(self._whole[:, self.queries + 1])
+        self.counts.copy_(self._whole[:, self.queries + 2])
+        self.tables.copy_(self._whole[:, self.queries + 3 :])
 
     def positions(self) -> Tensor:
         """[B, Q], computed on the device."""

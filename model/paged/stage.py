@@ -18,6 +18,7 @@ from model.api import SamplingParams
 from model.paged.decoder import PagedDecoder
 from model.paged.sampling import Kind, Sampling, sample
 from model.paged.spans import Steps
+from model.paged.states import SCRATCH_SLOT
 
 MOST_SEQUENCES = 8
 MOST_QUERIES = 8
@@ -27,13 +28,15 @@ _REHEARSED_TOKENS = 2048
 
 
 class Work(NamedTuple):
-    """What a sequence brings to a step: new tokens, tokens in all after them, its pages, and how it is sampled."""
+    """What a sequence brings to a step: new tokens, tokens in all after them, its pages, how it is sampled, and the
+    slot of its recurrent states, where it has them."""
 
     new: Sequence[int]
     length: int
     pages: Sequence[int]
     params: SamplingParams
     seed: int
+    slot: int = SCRATCH_SLOT
 
 
 class Made(NamedTuple):
@@ -98,7 +101,8 @@ class _Shape:
 
     @torch.inference_mode()
     def run(self, works: Sequence[Work]) -> tuple[Tensor, Tensor]:
-        self._steps.fill([work.new for work in works], [work.length for work in works], [work.pages for work in works])
+        new, lengths, pages, _, _, slots = zip(*works, strict=True)
+        self._steps.fill(new, lengths, pages, slots)
         if self._kind is not Kind.GREEDY:
             self._sampling.fill([work.params for work in works], [work.seed for work in works])
         if self._graph is None:

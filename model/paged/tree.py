@@ -1,4 +1,5 @@
-"""A radix tree over token ids: which pages hold the keys and values of which beginnings. Computes nothing.
+"""A radix tree over token ids: which pages hold the keys and values of which beginnings, and which slots the states.
+Computes nothing.
 
 A node is a page. Full pages are shared by everyone whose text begins so; a page that is not full is a leaf, and is
 copied by who goes on from it (copy-on-write). What nobody uses stays until its page is wanted: then the leaf that was
@@ -14,6 +15,7 @@ from itertools import count
 from typing import NamedTuple
 
 from model.paged.pool import PAGE_TOKENS
+from model.paged.snapshots import Snapshots
 from model.prefix_cache import common_prefix
 
 
@@ -28,6 +30,8 @@ class Node:
     """By their first token."""
     users: int = 0
     used: int = 0
+    states: dict[int, int] = field(default_factory=dict)
+    """Slots of recurrent states, by how many of the page's tokens are before them."""
 
     @property
     def is_full(self) -> bool:
@@ -53,12 +57,18 @@ class Match(NamedTuple):
     def tokens(self) -> int:
         return len(self.nodes) * PAGE_TOKENS + self.tail_tokens
 
+    @property
+    def slot(self) -> int:
+        """Of the states behind what `nearest` found, which must be something."""
+        return self.nodes[-1].states[PAGE_TOKENS] if self.tail is None else self.tail.states[self.tail_tokens]
+
 
 class PrefixTree:
-    """`len` is the number of pages held."""
+    """`len` is the number of pages held. `snapshots` are told of pages that go, and of those that take their place."""
 
-    def __init__(self) -> None:
+    def __init__(self, snapshots: Snapshots) -> None:
         self.root = Node([], -1, None)
+        self._snapshots = snapshots
         self._clock = count(1)
         self._idle: list[tuple[int, int, Node]] = []
         self._numbers = count()
@@ -82,6 +92,27 @@ class PrefixTree:
             nodes.append(best)
             node = best
         return Match(nodes, None, 0)
+
+    def nearest(self, tokens: list[int]) -> Match:
+        """As `match`, but the longest beginning behind which there are states."""
+        node, nodes, best = self.root, list[Node](), Match([], None, 0)
+        for first in range(0, len(tokens), PAGE_TOKENS):
+            rest = tokens[first : first + PAGE_TOKENS]
+            onward, holder, reached = None, None, 0
+            for child in node.siblings(rest[0]):
+                alike = common_prefix(child.key, rest)
+                onward = child if alike == PAGE_TOKENS else onward
+                longest = max((kept for kept in child.states if kept <= alike), default=0)
+                if longest > reached:
+                    holder, reached = child, longest
+            if holder is not None:
+                whole = reached == PAGE_TOKENS
+                best = Match([*nodes, holder], None, 0) if whole else Match(list(nodes), holder, reached)
+            if onward is None:
+                break
+            nodes.append(onward)
+            node = onward
+        return best
 
     def hold(self, nodes: list[Node]) -> None:
         """A sequence reads these pages: they stay."""
@@ -114,8 +145,10 @@ class PrefixTree:
                 self.touch(sibling)
                 return sibling, [page]
         shorter = [sibling for sibling in siblings if key[: len(sibling.key)] == sibling.key]
-        spare = [self._remove(sibling) for sibling in shorter]
         node = Node(key, page, parent, used=next(self._clock))
+        for sibling in shorter:
+            self._snapshots.move(sibling, node, until=len(sibling.key))
+        spare = [self._remove(sibling) for sibling in shorter]
         parent.children.setdefault(key[0], []).append(node)
         self._held += 1
         self._offer(node)
@@ -149,6 +182,7 @@ class PrefixTree:
     def _remove(self, node: Node) -> int:
         parent = node.parent
         assert parent is not None
+        self._snapshots.drop(node)
         siblings = parent.children[node.key[0]]
         siblings.remove(node)
         if not siblings:

@@ -12,6 +12,7 @@ from model.errors import ModelTooLargeError
 from model.kv_cache import KvShape
 from model.paged.cache import PagedCache, PagedCaches
 from model.paged.pool import PAGE_TOKENS, PagePool, pages_for, pages_within
+from model.paged.states import StatePool
 
 SHAPE = KvShape(layers=2, kv_heads=1, head_dim=2)
 RUNS = st.lists(st.tuples(st.integers(0, 1), st.integers(1, 90)), min_size=1, max_size=4)
@@ -23,7 +24,8 @@ def text(runs: list[tuple[int, int]]) -> list[int]:
 
 
 def make(pages: int = 200) -> PagedCaches:
-    return PagedCaches(PagePool(SHAPE, pages=pages, device=torch.device("cpu")))
+    pool = PagePool(SHAPE, pages=pages, device=torch.device("cpu"))
+    return PagedCaches(pool, StatePool(SHAPE, slots=1, device=torch.device("cpu")))
 
 
 def stamps(tokens: list[int]) -> list[float]:

@@ -19,7 +19,8 @@ from model.paged.decoder import PagedDecoder
 from model.paged.gathered import GatheredAttention
 from model.paged.pool import PagePool
 from model.paged.sampling import Kind, Sampling, sample
-from model.paged.spans import Spans, Steps
+from model.paged.spans import Remembered, Spans, Steps
+from model.paged.states import StatePool
 from model.paged.triton_attention import TritonAttention
 from tests.model.tiny_hf import CASES, Case, write_hf
 
@@ -68,6 +69,7 @@ def _decoder(folder: Path, name: str, quantize: str) -> PagedDecoder:
     made = fill_on_device(config, weights, device=META, dtype=torch.bfloat16, quantize=quantize)
     decoder = PagedDecoder(made, TritonAttention())
     decoder.pool = PagePool(decoder.kv_shape, pages=9, device=META, joined=decoder.joined)
+    decoder.states = StatePool(decoder.kv_shape, slots=9, device=META)
     return decoder
 
 
@@ -86,6 +88,12 @@ CHECKED = [
     ("gpt-oss", "none"),
     ("gpt-oss", "int4"),
     ("mellum-2", "fp8"),
+    ("mamba-2", "none"),
+    ("mamba-2", "fp8"),
+    ("granite-4", "none"),
+    ("granite-4-dense", "fp8"),
+    ("qwen3-next", "none"),
+    ("qwen3-next", "int4"),
 ]
 
 
@@ -96,14 +104,17 @@ def test_a_step(name: str, quantize: str, launches: Launches, tmp_path: Path) ->
     sampling = Sampling(2, device=META)
     attend = decoder.attention.steady(steps)
     for kind in Kind:
-        steps.fill([[3, 4]], [10], [[1]])
+        steps.fill([[3, 4]], [10], [[1]], [2])
         sampling.fill([SamplingParams(temperature=0.5)], [3])
         logits = decoder.logits(decoder.steady(steps, attend))
         chosen = sample(logits, sampling, steps.positions().flatten(), kind)
         assert (logits.device, logits.shape, chosen.device) == (META, (8, 128), META)
     packed = [module for module in decoder._decoder.modules() if isinstance(module, QuantizedProjection)]
     assert bool(packed) == (quantize != "none")
-    assert launches.count >= 3 * (2 * len(decoder.config.layers) + len(packed))
+    attended = sum(layer.is_attention for layer in decoder.config.layers)
+    assert launches.count >= 3 * (2 * attended + len(packed))
+    tensors = (*decoder.states.windows, *decoder.states.states, *decoder.pool.keys)
+    assert {tensor.device for tensor in tensors} == {META}
 
 
 @pytest.mark.parametrize(("name", "quantize"), CHECKED)
@@ -112,6 +123,7 @@ def test_prompts(name: str, quantize: str, launches: Launches, tmp_path: Path) -
     decoder = _decoder(tmp_path, name, quantize)
     decoder.attention = GatheredAttention()
     for queries, lengths in (((40, 5), (40, 5)), ((30, 3), (100, 70))):
-        spans = Spans(queries, lengths, ((1, 2), (3, 4)), META)
+        states = (Remembered(1, {9: 3, 29: 4}), Remembered(2))
+        spans = Spans(queries, lengths, ((1, 2), (3, 4)), META, states)
         logits = decoder.logits(decoder.ragged([7] * sum(queries), spans)[spans.last_rows])
         assert (logits.device, logits.shape) == (META, (2, 128))

@@ -66,10 +66,17 @@ class Table:
     """The engine's loop: a scheduler, a runner, and sequences with what they sent."""
 
     def __init__(
-        self, loaded: Loaded, *, pages: int = 60, steady: bool = False, drafts: bool = False, running: int = 8
+        self,
+        loaded: Loaded,
+        *,
+        pages: int = 60,
+        slots: int = 12,
+        steady: bool = False,
+        drafts: bool = False,
+        running: int = 8,
     ) -> None:
         decoder, self.tokenizer = loaded
-        made, self.caches = paged(decoder, pages=pages)
+        made, self.caches = paged(decoder, pages=pages, slots=slots)
         stage = Stage(made, most_tokens=CONTEXT + 8, capture=False) if steady else None
         self.runner = PagedRunner(made, self.caches, stage=stage, prompt_tokens=48, drafts=drafts)
         self.scheduler = Scheduler(running=running, queue=99)

@@ -51,7 +51,7 @@ def _three_ways(decoder: Decoder) -> list[Tensor]:
     parts = [cached.forward(IDS[:11], cache, last_only=False), cached.forward(IDS[11:], cache, last_only=False)]
     paged = PagedDecoder(decoder, GatheredAttention())
     paged.pool = PagePool(paged.kv_shape, pages=3, device=CPU, joined=paged.joined)
-    caches = PagedCaches(paged.pool)
+    caches = PagedCaches(paged.pool, paged.states)
     held = caches.acquire(IDS)
     caches.reserve(held, len(IDS))
     over = paged.ragged(IDS, Spans((len(IDS),), (len(IDS),), (tuple(held.pages),), CPU))
