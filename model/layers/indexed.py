@@ -89,23 +89,23 @@ class Indexer(nn.Module):
             return mask
         query = self.q_proj(self.q_norm(x)).unflatten(-1, (self.config.heads, self.config.dim)).transpose(1, 2)
         query = rotate(query * self.growth(logarithms), cosines, sines)  # [B, J, T, I]
-        scores = self._scores(query, keys, self._weigh(x))
-        seen = torch.ones_like(scores, dtype=torch.bool).tril() if mask is None else mask
-        return highest(scores, self.config.chosen, among=seen)
+        if mask is None:
+            mask = torch.ones((1, 1, x.shape[1], x.shape[1]), dtype=torch.bool, device=x.device).tril()
+        return self._chosen(query, keys.float().transpose(2, 3), self._weigh(x), mask)
 
     def _weigh(self, x: Tensor) -> Tensor:
         """How much each head counts for each token, float32 [B, T, J]: a rounding here chooses other tokens."""
         return nn.functional.linear(x.float(), self.head_weights.weight.float())
 
-    def _scores(self, query: Tensor, keys: Tensor, weights: Tensor) -> Tensor:
-        """float32 [B, 1, T, S], but for a factor that is the same for all."""
-        keys = keys.float().transpose(2, 3)  # [B, 1, I, S]
+    def _chosen(self, query: Tensor, keys: Tensor, weights: Tensor, mask: Tensor) -> Tensor:
+        """query [B, J, T, I], keys [B, 1, I, S], weights [B, T, J]; of a score, a factor that all share is left out."""
         rows = max(1, _MOST_SCORES // (query.shape[0] * query.shape[1] * keys.shape[3]))
-        parts = [
-            torch.einsum("bjts,btj->bts", torch.relu(part.float() @ keys), share)
-            for part, share in zip(torch.split(query, rows, 2), torch.split(weights, rows, 1), strict=True)
-        ]
-        return torch.cat(parts, 1)[:, None]
+        parts = zip(torch.split(query, rows, 2), torch.split(weights, rows, 1), torch.split(mask, rows, 2), strict=True)
+        found = []
+        for part, share, seen in parts:
+            scores = torch.einsum("bjts,btj->bts", torch.relu(part.float() @ keys), share)
+            found.append(highest(scores[:, None], self.config.chosen, among=seen))
+        return torch.cat(found, 2)
 
 
 def highest(scores: Tensor, count: int, *, among: Tensor) -> Tensor:
@@ -115,7 +115,7 @@ def highest(scores: Tensor, count: int, *, among: Tensor) -> Tensor:
     least = torch.topk(scores, count, dim=-1).values[..., -1:]
     above, level = scores > least, scores == least
     left = count - above.sum(-1, keepdim=True)
-    return among & (above | (level & (level.cumsum(-1) <= left)))
+    return among & (above | (level & (level.cumsum(-1, dtype=torch.int32) <= left)))
 
 
 class IndexedAttention(LatentAttention):
@@ -154,4 +154,16 @@ class IndexedAttention(LatentAttention):
             assert shared is not None
             latents = handed.latents[shared]
         query = self.turned_query(x, cosines, sines) * self.growth(growth)
-        return self.attended(query, *latents, mask=handed.seen, cached=past is not None)
+        cached, seen = past is not None, handed.seen
+        if cached and seen is not None and query.shape[2] == 1:
+            latents, seen = self._only(latents, seen)
+        return self.attended(query, *latents, mask=seen, cached=cached)
+
+    def _only(self, latents: tuple[Tensor, Tensor], seen: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        """Of what a cache of one sequence holds, what its one query sees."""
+        compressed, rotary = latents
+        assert self.config.index is not None
+        if seen.shape[3] <= self.config.index.chosen:
+            return latents, seen
+        held, places = torch.topk(seen[0, 0, 0].to(torch.uint8), self.config.index.chosen)
+        return (compressed[:, :, places], rotary[:, :, places]), held.bool()[None, None, None]

@@ -19,13 +19,12 @@ from model.checkpoint.decoder import fill_decoder
 from model.checkpoint.folder import open_folder
 from model.config import ModelConfig
 from model.decoder import Decoder
-from model.errors import CheckpointError, UsageError
+from model.errors import CheckpointError
 from model.kv_cache import KvCache, KvShape
 from model.layers import indexed
 from model.layers.indexed import IndexedAttention, Indexer, highest
-from model.parallel.shard import check_shardable
 from tests.model.mistral_format import write_mistral
-from tests.model.tiny_hf import CASES, VOCABULARY, write_hf
+from tests.model.tiny_hf import CASES, VOCABULARY, Case, hf_model, write_hf
 
 TOKENS, CHOSEN = 40, 8
 
@@ -122,7 +121,7 @@ def test_queries_scored_in_parts_choose_the_same(decoder: Decoder, monkeypatch: 
 def test_where_all_are_seen_nothing_is_scored(decoder: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
     indexer, inputs = _indexer(decoder, 0), _inputs(decoder, 0)
     few = {name: part[:, :CHOSEN] if name == "x" else part[:, :, :CHOSEN] for name, part in inputs.items()}
-    monkeypatch.setattr(Indexer, "_scores", None)
+    monkeypatch.setattr(Indexer, "_chosen", None)
     mask = torch.ones((1, 1, CHOSEN, CHOSEN), dtype=torch.bool).tril()
     assert indexer(**few, mask=mask, past=None) is mask
     assert indexer(**few, mask=None, past=None) is None
@@ -221,6 +220,27 @@ def test_other_blocks_are_refused(changes: dict[str, Any], message: str) -> None
     assert caught.value.hint
 
 
+@pytest.mark.parametrize("shard", ["60KB", "50GB"])
+def test_shards_and_one_file_give_hfs_logits(shard: str, tmp_path: Path) -> None:
+    folder = write_hf(tmp_path / "tiny", CASES["mistral-large-4"], shard=shard)
+    assert (len(list(folder.glob("*.safetensors"))) > 2) == (shard == "60KB")
+    checkpoint, ids = open_folder(folder), torch.arange(3, 43)[None]
+    with torch.no_grad():
+        ours = fill_decoder(checkpoint.config, checkpoint.weights())
+        theirs = hf_model(folder)(ids).logits
+        torch.testing.assert_close(ours.head(ours(ids)), theirs, rtol=0, atol=1e-4 * float(theirs.abs().max()))
+
+
+def test_the_learned_frequencies_must_be_there(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes((folder / "config.json").read_bytes())
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["lerope.alpha"]
+    save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match=r"missing lerope\.alpha") as caught:
+        open_folder(tmp_path).check()
+    assert caught.value.hint
+
+
 def test_layers_that_guess_ahead_are_passed_over(folder: Path, decoder: Decoder, tmp_path: Path) -> None:
     for name in ("config.json", "model.safetensors"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
@@ -229,12 +249,6 @@ def test_layers_that_guess_ahead_are_passed_over(folder: Path, decoder: Decoder,
     checkpoint = open_folder(tmp_path)
     checkpoint.check()
     assert {name for name, _ in checkpoint.weights()} == set(decoder.state_dict())
-
-
-def test_it_is_not_cut_over_processes(decoder: Decoder) -> None:
-    with pytest.raises(UsageError, match="mistral_large4") as caught:
-        check_shardable(decoder.config, 2)
-    assert caught.value.hint
 
 
 def test_mistrals_own_configuration_of_it_is_refused(tmp_path: Path) -> None:
@@ -261,3 +275,23 @@ def _uncapped(decoder: Decoder) -> Decoder:
         other = Decoder(replace(decoder.config, logit_cap=None))
     other.load_state_dict(decoder.state_dict(), assign=True)
     return other.eval().requires_grad_(False)
+
+
+LENGTH, PART, STEPS, CHECKED = 6000, 512, 8, 24
+
+
+def test_a_text_of_6000_tokens_in_parts_and_steps_is_the_whole(tmp_path: Path) -> None:
+    """One layer, since a choice that rounding moves would move what all layers behind it choose from."""
+    sizes = {"num_hidden_layers": 1, "num_attention_heads": 1, "index_n_heads": 4, "index_topk": 64}
+    lists = {"mlp_layer_types": ["dense"], "max_position_embeddings": 8192}
+    case = CASES["mistral-large-4"]
+    checkpoint = open_folder(write_hf(tmp_path / "tiny", Case(case.config, case.settings | sizes | lists)))
+    decoder = fill_decoder(checkpoint.config, checkpoint.weights())
+    ids: list[int] = torch.randint(0, VOCABULARY, (LENGTH,), generator=torch.Generator().manual_seed(7)).tolist()
+    parts = [ids[start : min(start + PART, LENGTH - STEPS)] for start in range(0, LENGTH - STEPS, PART)]
+    cached = CachedDecoder(decoder)
+    cache = KvCache(cached.kv_shape)
+    found = [cached.forward(part, cache, last_only=False) for part in (*parts, *([one] for one in ids[-STEPS:]))]
+    with torch.no_grad():
+        expected = decoder(torch.tensor([ids]))[0, -CHECKED:]
+    torch.testing.assert_close(torch.cat(found)[-CHECKED:], expected, rtol=0, atol=1e-4 * float(expected.abs().max()))

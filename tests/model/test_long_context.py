@@ -48,9 +48,10 @@ TURNS = [
     "mellum-2",
     "ministral-3",
     "mistral-small-4",
+    "mistral-large-4",
 ]
-"""Plain, by wavelength, linear, with a window, partial, YaRN twice, two bases in one model, and queries that grow, of
-plain attention and of latent."""
+"""Plain, by wavelength, linear, with a window, partial, YaRN twice, two bases in one model, queries that grow, of plain
+attention and of latent, and what was learned of both."""
 
 
 @pytest.mark.parametrize("case", TURNS)

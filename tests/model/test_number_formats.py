@@ -69,6 +69,7 @@ BLOCKS = [
     "mixtral",
     "gpt-oss",
     "deepseek-v2",
+    "mistral-large-4-shared",
     "phi-2",
     "starcoder2",
     "granite-4",
@@ -123,7 +124,7 @@ def test_projections_and_experts_are_packed_and_what_decides_is_not(checkpoint: 
     decoder = _packed(checkpoint, Quantize.FP8)
     plain = {name for name, part in decoder.named_modules() if isinstance(part, nn.Linear)}
     kept = {name.rpartition(".")[2] for name in plain}
-    assert kept <= {"lm_head", "kv_up_proj", "beta_proj", "step_proj", "shared_gate"}
+    assert kept <= {"lm_head", "kv_up_proj", "beta_proj", "step_proj", "shared_gate", "head_weights"}
     packed = [part for part in decoder.modules() if isinstance(part, PackedProjection | PackedStack)]
     assert len(packed) >= 4 * len(decoder.layers) - 4 or checkpoint.config.architecture == "mamba2"
     routers = [weight for name, weight in decoder.named_parameters() if ".router." in name]
@@ -131,7 +132,8 @@ def test_projections_and_experts_are_packed_and_what_decides_is_not(checkpoint: 
     assert len(routers) >= len(routed)
     wide = fill_decoder(checkpoint.config, checkpoint.weights(), dtype=torch.bfloat16)
     for name, weight in wide.named_parameters():
-        precise = ".router." in name or "norm." in name or name.endswith(("rate_log", "step_bias", "skip"))
+        steering = ("rate_log", "step_bias", "skip", "head_weights.weight", "rope_exponents")
+        precise = ".router." in name or "norm." in name or name.endswith(steering)
         assert weight.dtype == (torch.float32 if precise else torch.bfloat16), name
     assert torch.isfinite(_logits(wide)).all()
 
