@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from completion.brackets import CLOSERS, OPENERS, QUOTES, unclosed, unopened
 from completion.language import Language
 from completion.pairs import before_doubled
-from completion.stopping import Site
+from completion.stopping import Site, indent_of, opens_block
 from model import fim
 
 if TYPE_CHECKING:
@@ -56,7 +56,12 @@ def polish(
             text, done = text[:doubled], [*done, "cut: what is closed behind the cursor"]
     if text and not text.strip():
         return "", (*done, "dropped: only blanks")
-    if text and text.strip() == site.next_line.strip() and not site.line.strip():
+    if (
+        text
+        and text.strip() == site.next_line.strip()
+        and not site.line.strip()
+        and not _is_a_body(text, site, language)
+    ):
         return "", (*done, "dropped: the next line says the same")
     if reason := _boilerplate(text, site, language):
         return "", (*done, f"dropped: {reason}")
@@ -95,6 +100,14 @@ def _closed(text: str, site: Site, language: Language) -> str:
         indent = lines[line][: len(lines[line]) - len(lines[line].lstrip())]
         text += closer if line == len(lines) - 1 else f"\n{indent}{closer}"
     return text
+
+
+def _is_a_body(text: str, site: Site, language: Language) -> bool:
+    """Is a text on an empty line what the head above it lacks, while the next line belongs to a block further out?"""
+    closes = text.lstrip()[:1] in CLOSERS
+    if closes or language.blocks != "indent" or not opens_block(site.opener, language):
+        return False
+    return indent_of(site.line + text) > indent_of(site.opener) >= indent_of(site.next_line)
 
 
 def _boilerplate(text: str, site: Site, language: Language) -> str:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -77,11 +78,29 @@ def journal(contender: Contender, tasks: Sequence[Task], *, resume: bool) -> Pat
     return path
 
 
+def workers(count: int) -> ProcessPoolExecutor:
+    """Processes that take one task each, and end where this one is killed."""
+    return ProcessPoolExecutor(
+        count, mp_context=get_context("spawn"), initializer=_end_with_parent, max_tasks_per_child=1
+    )
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def contend_all(
     contenders: Sequence[Contender], tasks: Sequence[Task], *, at_once: int
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each contender's figures, in order, each in a process of its own, `at_once` at a time."""
-    with ProcessPoolExecutor(at_once, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+    with workers(at_once) as pool:
         pending = [(one.name, pool.submit(one.contend, tasks)) for one in contenders]
         for name, future in pending:
             yield name, future.result()

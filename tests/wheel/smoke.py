@@ -60,7 +60,9 @@ def check_hostile_workspace(python: Path, home: Path) -> None:
         (workspace / f"{name}.py").write_text(TRAP)
     (workspace / "code.py").write_text("import os\n\nfor name in os.listdir(\n")
     tersely = python.parent / ("tersely.exe" if os.name == "nt" else "tersely")
-    environment = {**os.environ, "PYTHONPATH": "."}
+    state = {name: str(home / name.lower()) for name in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME")}  # not the user's engine
+    (home / "xdg_runtime_dir").mkdir(mode=0o700)
+    environment = {**os.environ, **state, "PYTHONPATH": "."}
     run = {"cwd": workspace, "env": environment, "text": True}
     try:
         answer = json.loads(subprocess.check_output([tersely, "complete", "code.py:3", "--json"], **run))
