@@ -21,6 +21,9 @@ from tests.model.tiny_hf import CASES, VOCABULARY, hf_model, write_hf
 
 BLOCK = 16
 WEIGHTS = "model.safetensors"
+_MISTRALS = ("w1", "w2", "w3", "wq", "wkv_a_with_mqa", "wkv_b", "wo")
+PROJECTIONS = ("_proj.weight", *(f".{name}.weight" for name in _MISTRALS))
+"""HF's names, and Mistral's."""
 
 
 def _blocks(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -43,7 +46,7 @@ def write_fp8(folder: Path, *, block: int | None = BLOCK) -> Path:
             scale = weight.abs().amax((1, 2), keepdim=True) / 448
             stored[name], stored[f"{name}_scale_inv"] = (weight / scale).to(E4M3), scale
             stored[f"{name}_activation_scale"] = torch.ones(len(weight))
-        elif not name.endswith("_proj.weight"):
+        elif not name.endswith(PROJECTIONS) or name.startswith("vision") or "indexer" in name:
             stored[name] = weight
         elif block is not None:
             stored[name], stored[f"{name}_scale_inv"] = _blocks(weight)
@@ -61,7 +64,7 @@ def _edit(folder: Path, quantization: dict[str, Any]) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"quantization_config": quantization}))
 
 
-@pytest.mark.parametrize(("case", "block"), [("qwen3-moe-mixed", BLOCK), ("llama-2", None)])
+@pytest.mark.parametrize(("case", "block"), [("qwen3-moe-mixed", BLOCK), ("llama-2", None), ("mistral-large-4", None)])
 def test_logits_equal_hf(case: str, block: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a GPU, HF turns such weights into plain ones; it asks for a package that this does not need."""
     monkeypatch.setattr(quantizer_finegrained_fp8, "is_accelerate_available", lambda: True)
