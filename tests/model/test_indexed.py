@@ -188,7 +188,8 @@ def test_what_lists_do_not_say_is_as_hf_has_it(changes: dict[str, Any]) -> None:
     assert ["full" if index and index.own else "shared" for index in indexes] == theirs.indexer_types
     turns = [int(layer.attention.rope.dimensions > 0) for layer in layers]
     assert turns == list(theirs.no_rope_layers)[: len(layers)]
-    assert all(layer.attention.remembers and layer.attention.latent.shared is None for layer in layers)
+    latents = [layer.attention.latent for layer in layers]
+    assert all(latent is not None and latent.own and latent.shared is None for latent in latents)
 
 
 @pytest.mark.parametrize(
