@@ -38,6 +38,7 @@ def configure(settings: Settings) -> ModelConfig:
     _, text = text_part(settings, "mistral_large4_text")
     text.require("hidden_act", "silu")
     text.require("n_group", 1)
+    text.require("norm_topk_prob", True)
     norm = NormConfig(epsilon=text.number("rms_norm_eps", 1e-5))
     dense, routed = MlpConfig(intermediate=text.integer("intermediate_size")), mixture(text)
     first = text.integer("first_k_dense_replace", 1)
@@ -78,8 +79,9 @@ def _indexed(settings: Settings, attention: AttentionConfig) -> AttentionConfig:
         dim=settings.integer("index_head_dim"),
         norm=NormConfig(epsilon=1e-6, kind="layer"),
     )
-    if not index.chosen:
-        raise settings.wrong("index_topk")
+    for key in ("index_topk", "index_n_heads"):
+        if not settings.integer(key):
+            raise settings.wrong(key)
     if index.dim < attention.rope.dimensions:
         raise settings.wrong("index_head_dim")
     return replace(attention, rope=replace(attention.rope, learned=True), growth=LearnedGrowth(), index=index)
@@ -148,23 +150,24 @@ def _are(settings: Settings, key: str, one: str, other: str, default: list[bool]
 
 def layer(config: LayerConfig) -> Sources:
     """As Mistral lays its models out; so does HF here. What turns lies in interleaved order, in index keys at first."""
-    found = mistral_names.layer(config) | _growth("attention", "attention")
-    index, turning = config.attention.index, config.attention.rope.dimensions
+    found = mistral_names.layer(config) | _growth("attention")
+    index, place = config.attention.index, "attention.indexer"
     assert index is not None
     if not index.own:
         return found
-    ours, theirs = "attention.indexer", "attention.indexer"
-    turn = partial(half_split_part, period=index.dim, first=0, count=turning)
-    found |= _growth(ours, theirs) | linear(f"{ours}.q_norm", f"{theirs}.q_input_norm", bias=True)
-    found |= linear(f"{ours}.head_weights", f"{theirs}.weights_proj", bias=False)
+    turn = partial(half_split_part, period=index.dim, first=0, count=config.attention.rope.dimensions)
     stored = {"q_proj.weight": "wq_b.weight", "k_proj.weight": "wk.weight"}
-    stored |= {f"k_norm.{part}": f"k_norm.{part}" for part in ("weight", "bias")}
-    return found | {f"{ours}.{one}": Source((f"{theirs}.{other}",), turn) for one, other in stored.items()}
+    stored |= {name: name for name in ("k_norm.weight", "k_norm.bias")}
+    found |= {f"{place}.{ours}": Source((f"{place}.{theirs}",), turn) for ours, theirs in stored.items()}
+    found |= linear(f"{place}.q_norm", f"{place}.q_input_norm", bias=True)
+    return found | linear(f"{place}.head_weights", f"{place}.weights_proj", bias=False) | _growth(place)
 
 
-def _growth(ours: str, theirs: str) -> Sources:
-    names = {"slope": "s", "base": "b"}
-    return {f"{ours}.growth.{one}": Source((f"{theirs}.ssmax_scaling.{other}",)) for one, other in names.items()}
+def _growth(place: str) -> Sources:
+    return {
+        f"{place}.growth.slope": Source((f"{place}.ssmax_scaling.s",)),
+        f"{place}.growth.base": Source((f"{place}.ssmax_scaling.b",)),
+    }
 
 
 MISTRAL_LARGE4 = Architecture(
