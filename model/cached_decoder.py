@@ -18,14 +18,9 @@ from model.config import AttentionConfig, ModelConfig
 from model.decoder import Decoder
 from model.errors import CheckpointError
 from model.head import CANDIDATES, Head
-from model.kv_cache import KvCache, KvShape
+from model.kv_cache import KvCache, KvShape, State, StateShape
 from model.layers.attention import Past
 from model.layers.recurrent import Memory
-from model.snapshots import State, StateShape
-
-_TAIL_TOKENS = (8, 1)
-"""So far before the end of a piece of a prompt, recurrent states are kept: the next prompt, a key later, ends otherwise
-by a few tokens, or says the same."""
 
 
 class ServesTokens(Protocol):
@@ -102,25 +97,22 @@ class CachedDecoder:
         """As `ServesTokens.forward`."""
         start = len(cache.tokens)
         cache.reserve(start + len(tokens))
-        past = self._past(cache, start, _marks(len(tokens)))
+        past = self._past(cache, start, len(tokens))
         positions = torch.arange(start, start + len(tokens))[None]
         hidden: Tensor = self._decoder(torch.tensor([tokens], device=self._device), positions=positions, past=past)[0]
         cache.tokens += tokens
-        recurrent = [memory.kept for memory in past if isinstance(memory, _Recurrent)]
-        for mark in _marks(len(tokens)) if recurrent else ():
-            states = tuple(kept[mark] for kept in recurrent)
-            cache.remember(start + mark, states, lasting=mark < len(tokens))
+        cache.states = [memory.kept[0] for memory in past if isinstance(memory, _Recurrent)]
         return hidden[-1:] if last_only else hidden
 
-    def _past(self, cache: KvCache, start: int, marks: tuple[int, ...]) -> list[Past | Memory]:
+    def _past(self, cache: KvCache, start: int, count: int) -> list[Past | Memory]:
         """What each layer remembers, in the form that it wants."""
         plain = (keys[..., 0] for keys in cache.keys)  # a block is one token: [G, C, E]
         held, index = zip(plain, cache.values, strict=True), iter(cache.index_keys)
-        states = iter(cache.states or ())
+        states = iter(cache.states)
         past: list[Past | Memory] = []
         for layer in self._decoder.config.layers:
             if not isinstance(layer.mixer, AttentionConfig):
-                past.append(_Recurrent(next(states, None), marks))
+                past.append(_Recurrent(next(states, None), (count,)))
             elif layer.mixer.latent is None:
                 past.append(_Heads(*next(held), start))
             elif layer.mixer.index is None:
@@ -129,11 +121,6 @@ class CachedDecoder:
                 latents = _Latent(*next(held), start) if layer.mixer.remembers else None
                 past.append(_Indexed(latents, next(index) if layer.mixer.index.own else None, start))
         return past
-
-
-def _marks(count: int) -> tuple[int, ...]:
-    """After which of `count` new tokens recurrent states are kept."""
-    return (*(count - tail for tail in _TAIL_TOKENS if tail < count), count)
 
 
 class ModuleHead:
@@ -204,11 +191,11 @@ class _Indexed:
 
 @dataclass(frozen=True, slots=True)
 class _Recurrent:
-    """One recurrent layer's `Memory`: what it held before, and what it holds at the marks."""
+    """One recurrent layer's `Memory`: what it held before, and what it holds behind all new tokens."""
 
     held: State | None
     marks: tuple[int, ...]
-    kept: dict[int, State] = field(default_factory=dict)
+    kept: list[State] = field(default_factory=list)
 
     def read(self) -> State | None:
         return self.held
@@ -218,5 +205,4 @@ class _Recurrent:
         """All tokens count."""
 
     def keep(self, tokens: int, joined: Tensor, state: Tensor) -> None:
-        before = joined.shape[1] - self.marks[-1]
-        self.kept[tokens] = (joined[:, tokens : tokens + before].clone(), state)
+        self.kept.append((joined[:, tokens:].clone(), state))

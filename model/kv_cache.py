@@ -12,9 +12,18 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from model.snapshots import Snapshots, States, StateShape
-
 _LEAST_CAPACITY_TOKENS = 256
+
+State = tuple[Tensor, Tensor]
+"""Of one recurrent layer: the convolution's last inputs [1, K − 1, C], and the state [1, …] float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateShape:
+    """One recurrent layer's: `window` [K − 1, C], in the type that is computed in, and `state`, float32."""
+
+    window: tuple[int, ...]
+    state: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,14 +51,15 @@ class KvShape:
 class KvCache:
     """`tokens` are those whose keys and values are held, in order.
 
-    Memory beyond `tokens` is always finite: what was zero or written once. Recurrent states cannot be taken back token
-    by token; they are kept at some lengths, and the cache can be cut to those alone (`reach`).
+    Memory beyond `tokens` is always finite: what was zero or written once. `states` are those of recurrent layers
+    behind the last token, none before the first; they cannot be taken back, so a cache that has them is not cut, nor
+    copied.
     """
 
     def __init__(self, shape: KvShape) -> None:
         self.shape = shape
         self.tokens: list[int] = []
-        self._snapshots = Snapshots()
+        self.states: list[State] = []
         self._keys, self._values, self._index = self._empty(0)
         self.keys: list[Tensor] = []
         """A view for each layer: [G, C / B, E, B]."""
@@ -70,25 +80,7 @@ class KvCache:
 
     @property
     def size_bytes(self) -> int:
-        return self.capacity_tokens * self.shape.bytes_per_token + len(self._snapshots) * self._state_bytes
-
-    @property
-    def _state_bytes(self) -> int:
-        return sum(state.size_bytes for state in self.shape.states)
-
-    @property
-    def states(self) -> States | None:
-        """The recurrent layers' states behind the last token; None before the first."""
-        return self._snapshots.at(len(self.tokens)) if self.tokens else None
-
-    def remember(self, tokens: int, states: States, *, lasting: bool) -> None:
-        """Keep the states behind the first `tokens`: to come back to, or only until the next are kept."""
-        self._snapshots.keep(tokens, states, lasting=lasting)
-
-    def reach(self, tokens: int) -> int:
-        """The longest prefix of at most so many tokens that the cache can be cut to."""
-        tokens = min(tokens, len(self.tokens))
-        return self._snapshots.reach(tokens) if self.shape.states else tokens
+        return self.capacity_tokens * self.shape.bytes_per_token
 
     def reserve(self, tokens: int) -> None:
         """Make room for so many tokens in all; capacity grows by a quarter or more, so growth is cheap on average."""
@@ -117,20 +109,17 @@ class KvCache:
         return self._values.narrow(2, start, rows).transpose(1, 2).unbind(0)
 
     def truncate(self, tokens: int) -> None:
-        """Forget all but the first `tokens`, a number that can be reached."""
-        assert self.reach(tokens) == min(tokens, len(self.tokens))
+        """Forget all but the first `tokens`."""
+        assert not self.states or tokens >= len(self.tokens)
         del self.tokens[tokens:]
-        self._snapshots.cut(tokens)
 
     def copy_prefix(self, source: KvCache, tokens: int) -> None:
-        """Become the first `tokens`, a number that can be reached, of another cache."""
-        assert source.reach(tokens) == tokens
+        """Become the first `tokens` of another cache."""
+        assert not source.states
         self.tokens = []
         self.reserve(tokens)
         self._take(source._keys, source._values, source._index, tokens)
         self.tokens = source.tokens[:tokens]
-        self._snapshots = source._snapshots.copy()
-        self._snapshots.cut(tokens)
 
     def _take(self, keys: Tensor, values: Tensor, index: Tensor, tokens: int) -> None:
         """Copy the first `tokens`, by whole blocks."""

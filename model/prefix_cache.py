@@ -19,9 +19,13 @@ _ANSWER_TOKENS = 64
 
 
 class PrefixCache:
-    """Slots in the order of their last use, within `budget_bytes` beside those in use, and at most `slots`."""
+    """Slots in the order of their last use, within `budget_bytes` beside those in use, and at most `slots`.
+
+    Not for recurrent layers, whose states cannot be cut to a prefix: `model.paged` keeps some to start from.
+    """
 
     def __init__(self, shape: KvShape, *, budget_bytes: int, slots: int) -> None:
+        assert not shape.states
         self._shape = shape
         self._budget_bytes = budget_bytes
         self._slots = slots
@@ -63,7 +67,7 @@ class PrefixCache:
         best: KvCache | None = None
         longest = 0
         for cache in (*self._idle.values(), *self._busy.values()):
-            shared = cache.reach(min(common_prefix(cache.tokens, prompt), len(prompt) - 1))
+            shared = min(common_prefix(cache.tokens, prompt), len(prompt) - 1)
             if shared > longest:
                 best, longest = cache, shared
         return best, longest

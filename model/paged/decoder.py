@@ -12,17 +12,18 @@ from torch.nn import functional
 
 from model.config import NO_MLP, AttentionConfig, ModelConfig, RecurrentConfig
 from model.decoder import Decoder, Layer
-from model.kv_cache import KvShape
+from model.kv_cache import KvShape, StateShape
 from model.layers.attention import Attention
+from model.layers.delta import Delta
 from model.layers.latent import LatentAttention
 from model.layers.norm import RmsNorm
 from model.layers.rope import query_growth, rope_table, rotate
+from model.layers.state_space import StateSpace
 from model.paged.attention import Attend, Held, Look, PagedAttention
 from model.paged.pool import PagePool
 from model.paged.recall import RaggedRecall, Recall, SteadyRecall
 from model.paged.spans import Spans, Steps
 from model.paged.states import StatePool
-from model.snapshots import StateShape
 
 _SLACK_TOKENS = 64
 """Positions beyond the context, which padding may reach."""
@@ -126,6 +127,7 @@ class PagedDecoder:
                 mixed = self._attend(attended, layer.attention, normed, cosines, sines, growth, slots, attend)
                 attended += 1
             else:
+                assert isinstance(layer.mixer, StateSpace | Delta)
                 mixed = recall(layer.mixer, normed, recurrent)
                 recurrent += 1
             if shape.parallel:

@@ -44,11 +44,12 @@ def test_any_chunking_equals_the_reference(chunks: list[int], decoder: Decoder) 
 
 def test_a_truncated_cache_is_continued_as_if_it_were_new(decoder: Decoder) -> None:
     cached = CachedDecoder(decoder)
+    if cached.kv_shape.states:
+        pytest.skip("states cannot be taken back: tests/model/paged has how one starts from earlier ones")
     cache = KvCache(cached.kv_shape)
     with torch.no_grad():
         expected = decoder(torch.tensor([IDS]))[0, 20:]
-    cached.forward(IDS[:20] + [3] * 8, cache)  # eight from the end a recurrent state is kept
-    assert cache.reach(20) == 20
+    cached.forward(IDS[:20] + [3] * 8, cache)
     cache.truncate(20)
     torch.testing.assert_close(_hidden(cached, cache, [5, 15]), expected, rtol=0, atol=1e-4)
 

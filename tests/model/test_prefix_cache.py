@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import pytest
 import torch
 from hypothesis import given
@@ -11,13 +9,10 @@ from hypothesis import strategies as st
 
 from model.kv_cache import KvCache, KvShape
 from model.prefix_cache import PrefixCache, common_prefix
-from model.snapshots import Snapshots, States, StateShape
 
 SHAPE = KvShape(layers=2, kv_heads=1, head_dim=2)
 BLOCKS = KvShape(layers=2, kv_heads=1, head_dim=2, block_tokens=4)
 """Keys lie transposed in blocks."""
-RECURRENT = KvShape(layers=2, kv_heads=1, head_dim=2, states=(StateShape((1, 1), (1,)),))
-"""A model of both kinds of layers."""
 TOKENS = st.lists(st.integers(0, 2), min_size=1, max_size=12)
 
 
@@ -33,17 +28,6 @@ def fill(cache: KvCache, tokens: list[int]) -> None:
     for place in cache.value_places(held, news):
         place.copy_(-stamps.expand(place.shape))
     cache.tokens += tokens[held:]
-    if not cache.shape.states:
-        return
-    for length in range(2, len(cache.tokens), 3):  # a decoder keeps states at some lengths, and at the end
-        cache.remember(length, _states(tokens[:length]), lasting=True)
-    if cache.tokens:
-        cache.remember(len(cache.tokens), _states(cache.tokens), lasting=False)
-
-
-def _states(tokens: list[int]) -> States:
-    stamp = torch.tensor([_stamp(tokens)])
-    return ((stamp[None, None], stamp),)
 
 
 def _stamp(tokens: list[int]) -> float:
@@ -59,16 +43,13 @@ def assert_true(cache: KvCache) -> None:
             assert torch.equal(values[:, position], -expected)
             assert torch.equal(key_rows.view(keys.shape), keys)
             assert torch.equal(value_rows.view(values.shape), values)
-    if cache.tokens and cache.shape.states:
-        assert cache.states is not None
-        assert torch.equal(cache.states[0][1], _states(cache.tokens)[0][1])
 
 
 def prefixes(budget_tokens: int = 10**6, slots: int = 4, shape: KvShape = SHAPE) -> PrefixCache:
     return PrefixCache(shape, budget_bytes=budget_tokens * SHAPE.bytes_per_token, slots=slots)
 
 
-@pytest.mark.parametrize("shape", [SHAPE, BLOCKS, RECURRENT], ids=["attention", "blocks", "recurrent"])
+@pytest.mark.parametrize("shape", [SHAPE, BLOCKS], ids=["attention", "blocks"])
 @given(steps=st.lists(st.tuples(TOKENS, st.integers(0, 12), st.booleans()), max_size=12))
 def test_any_traffic_gets_true_prefixes(shape: KvShape, steps: list[tuple[list[int], int, bool]]) -> None:
     pool, busy = prefixes(shape=shape), list[KvCache]()
@@ -175,39 +156,3 @@ def test_common_prefix_equals_counting(first: list[int], second: list[int]) -> N
     while length < min(len(first), len(second)) and first[length] == second[length]:
         length += 1
     assert common_prefix(first, second) == length
-
-
-def test_a_recurrent_cache_is_reused_up_to_a_length_where_its_state_is_known() -> None:
-    pool = prefixes(shape=RECURRENT)
-    assert served(pool, [1] * 10) == 0
-    assert served(pool, [1] * 10) == 8
-    assert served(pool, [1] * 12) == 10
-    assert served(pool, [1] * 7 + [2] * 9) == 5
-    assert served(pool, [1, 1, 2, 3]) == 2
-
-
-def test_a_recurrent_cache_cannot_be_cut_elsewhere() -> None:
-    cache = KvCache(RECURRENT)
-    fill(cache, [1] * 10)
-    assert [cache.reach(tokens) for tokens in (0, 1, 2, 4, 5, 9, 10, 11)] == [0, 0, 2, 2, 5, 8, 10, 10]
-    with pytest.raises(AssertionError):
-        cache.truncate(4)
-
-
-def test_states_count_as_memory() -> None:
-    cache, plain = KvCache(RECURRENT), KvCache(SHAPE)
-    fill(cache, [1] * 10)
-    fill(plain, [1] * 10)
-    assert cache.size_bytes - plain.size_bytes == 4 * RECURRENT.states[0].size_bytes  # behind 2, 5, 8 and all 10
-
-
-def test_snapshots_stay_few_and_dense_towards_the_end() -> None:
-    snapshots, states = Snapshots(), _states([1])
-    for length in range(1, 200):
-        snapshots.keep(length, states, lasting=True)
-    kept = [length for length in range(200) if snapshots.at(length) is not None]
-    assert len(kept) == len(snapshots) == 6
-    assert kept[-2:] == [198, 199]
-    gaps = [199 - length for length in kept[:-1]]
-    assert all(far >= 1.3 * near for far, near in pairwise(gaps))
-    assert max(gaps) > 40
