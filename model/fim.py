@@ -49,6 +49,8 @@ class FimFormat:
     """Control tokens that end the middle, beside the checkpoint's own end-of-sequence tokens."""
     path_in_prefix: bool = False
     """Does the prefix begin with a line that names the file, and do snippets of other files come first of all?"""
+    told_by: tuple[str, ...] = ()
+    """Tokens that are no part of the format, and tell the family from one with the same."""
     by_vocabulary: bool = True
     """False: the tokens alone prove nothing; the adapter that taught the format names the family."""
     spelling: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -62,7 +64,8 @@ class FimFormat:
     @property
     def marks(self) -> tuple[str, ...]:
         """The tokens that a vocabulary must have for this format to apply."""
-        return self.tokens if self.file_separator is None else (*self.tokens, self.file_separator)
+        separator = () if self.file_separator is None else (self.file_separator,)
+        return (*self.tokens, *separator, *self.told_by)
 
     @property
     def closing(self) -> tuple[str, ...]:
@@ -83,9 +86,9 @@ class FimFormat:
 
 
 # Sources: mistral-common (FIM request encoding), the model cards of Qwen2.5-Coder, DeepSeek-Coder, StarCoder2,
-# Granite Code, Granite 3.3 and 4, CodeGemma, Seed-Coder, and the papers of CodeLlama (arXiv 2308.12950) and
+# Granite Code, Granite 3.3 and 4, Mellum, CodeGemma, Seed-Coder, and the papers of CodeLlama (arXiv 2308.12950) and
 # Qwen2.5-Coder (arXiv 2409.12186). Of rows with the same tokens for one file, the one whose separator a vocabulary has
-# comes before the one without.
+# comes before the one without, and the one that more tells apart before the other.
 FORMATS: Mapping[str, FimFormat] = MappingProxyType(
     {
         row.family: row
@@ -128,6 +131,18 @@ FORMATS: Mapping[str, FimFormat] = MappingProxyType(
                 repository="<repo_name>",
                 file_separator="<file_sep>",
                 ends=("<|endoftext|>", "<fim_pad>"),
+            ),
+            FimFormat(
+                family="mellum",
+                prefix="<fim_prefix>",
+                suffix="<fim_suffix>",
+                middle="<fim_middle>",
+                suffix_first=True,
+                repository="<reponame>",
+                file_separator="<filename>",
+                names_own_file=True,
+                ends=("<|endoftext|>", "<fim_pad>"),
+                told_by=("<assistant>", "</assistant>"),
             ),
             FimFormat(
                 family="granite",

@@ -13,6 +13,7 @@ LAYOUTS = {
     "granite4": "<|fim_prefix|>P<|fim_suffix|>S<|fim_middle|>",
     "codegemma": "<|fim_prefix|>P<|fim_suffix|>S<|fim_middle|>",
     "starcoder2": "<fim_prefix>P<fim_suffix>S<fim_middle>",
+    "mellum": "<fim_suffix>S<fim_prefix>P<fim_middle>",
     "granite": "<fim_prefix>P<fim_suffix>S<fim_middle>",
     "starcoder": "<fim_prefix>P<fim_suffix>S<fim_middle>",
     "deepseek": "<｜fim▁begin｜>P<｜fim▁hole｜>S<｜fim▁end｜>",
@@ -22,7 +23,7 @@ LAYOUTS = {
     "tersely": "<issue_comment>S<issue_start>P",
     "parts": "<|parts_suffix|>S<|parts_prefix|>P",
 }
-SUFFIX_FIRST = ("seed", "mistral", "tersely", "parts")
+SUFFIX_FIRST = ("mellum", "seed", "mistral", "tersely", "parts")
 
 
 @pytest.mark.parametrize(("family", "expected"), LAYOUTS.items())
@@ -49,6 +50,7 @@ SEVERAL = {
     "qwen": "<|file_sep|>b.py\nB\n<|file_sep|>a.py\n<|fim_prefix|>P<|fim_suffix|>S<|fim_middle|>",
     "granite4": "<|filename|>b.py\nB\n<|fim_prefix|>P<|fim_suffix|>S<|fim_middle|>",
     "starcoder2": "<file_sep>b.py\nB\n<fim_prefix>P<fim_suffix>S<fim_middle>",
+    "mellum": "<filename>b.py\nB\n<filename>a.py\n<fim_suffix>S<fim_prefix>P<fim_middle>",
     "granite": "<filename>b.py\nB\n<fim_prefix>P<fim_suffix>S<fim_middle>",
     "deepseek": "<｜fim▁begin｜>#b.py\nB\n#a.py\nP<｜fim▁hole｜>S<｜fim▁end｜>",
     "mistral": "[SUFFIX]S[PREFIX]+++++ b.py\nB\n+++++ a.py\nP",
@@ -80,6 +82,15 @@ VOCABULARIES = {
     "granite4": {"<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|filename|>", "<|reponame|>"},
     "codegemma": {"<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|file_separator|>"},
     "starcoder2": {"<fim_prefix>", "<fim_suffix>", "<fim_middle>", "<file_sep>", "<repo_name>"},
+    "mellum": {
+        "<fim_prefix>",
+        "<fim_suffix>",
+        "<fim_middle>",
+        "<filename>",
+        "<reponame>",
+        "<assistant>",
+        "</assistant>",
+    },
     "granite": {"<fim_prefix>", "<fim_suffix>", "<fim_middle>", "<filename>", "<reponame>"},
     "starcoder": {"<fim_prefix>", "<fim_suffix>", "<fim_middle>"},
 }

@@ -28,6 +28,7 @@ PUBLISHED = {
     "granite4": "<|fim_prefix|>{prefix}<|fim_suffix|>{suffix}<|fim_middle|>",
     "starcoder2": "<fim_prefix>{prefix}<fim_suffix>{suffix}<fim_middle>",
     "granite": "<fim_prefix>{prefix}<fim_suffix>{suffix}<fim_middle>",
+    "mellum": "<fim_suffix>{suffix}<fim_prefix>{prefix}<fim_middle>",
     "deepseek": "<｜fim▁begin｜>{prefix}<｜fim▁hole｜>{suffix}<｜fim▁end｜>",
     "seed": "<[fim-suffix]>{suffix}<[fim-prefix]>{prefix}<[fim-middle]>",
 }
@@ -38,6 +39,7 @@ REPOSITORY = {
     "granite4": "<|filename|>util.py\ndef g(): ...\n\n<|fim_prefix|>{prefix}<|fim_suffix|>{suffix}<|fim_middle|>",
     "starcoder2": "<file_sep>util.py\ndef g(): ...\n\n<fim_prefix>{prefix}<fim_suffix>{suffix}<fim_middle>",
     "granite": "<filename>util.py\ndef g(): ...\n\n<fim_prefix>{prefix}<fim_suffix>{suffix}<fim_middle>",
+    "mellum": "<filename>util.py\ndef g(): ...\n\n<filename>a.py\n<fim_suffix>{suffix}<fim_prefix>{prefix}<fim_middle>",
     "deepseek": "<｜fim▁begin｜>#util.py\ndef g(): ...\n\n#a.py\n{prefix}<｜fim▁hole｜>{suffix}<｜fim▁end｜>",
 }
 SNIPPETS = (fim.Snippet("util.py", "def g(): ...\n"),)
@@ -49,7 +51,8 @@ def _byte_level(folder: Path, family: str) -> Path:
     names = [*letters, *("".join(pair) for pair in pairs)]
     bpe = Bpe(models.BPE(vocab={name: index for index, name in enumerate(names)}, merges=pairs))
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.add_tokens([AddedToken(token, normalized=False) for token in fim.FORMATS[family].control_tokens])
+    row = fim.FORMATS[family]
+    bpe.add_tokens([AddedToken(token, normalized=False) for token in (*row.control_tokens, *row.told_by)])
     bpe.save(str(folder / "tokenizer.json"))
     return folder
 
