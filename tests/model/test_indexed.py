@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from model.architectures.settings import Settings
 from model.cached_decoder import CachedDecoder
 from model.checkpoint.decoder import fill_decoder
 from model.checkpoint.folder import open_folder
+from model.checkpoint.shapes import weight_shapes
 from model.config import ModelConfig
 from model.decoder import Decoder
 from model.errors import CheckpointError
@@ -24,7 +26,7 @@ from model.kv_cache import KvCache, KvShape
 from model.layers import indexed
 from model.layers.indexed import IndexedAttention, Indexer, highest
 from tests.model.mistral_format import write_mistral
-from tests.model.tiny_hf import CASES, VOCABULARY, Case, hf_model, write_hf
+from tests.model.tiny_hf import CASES, VOCABULARY, Case, count_parameters, hf_model, write_hf
 
 TOKENS, CHOSEN = 40, 8
 
@@ -190,6 +192,15 @@ def test_what_lists_do_not_say_is_as_hf_has_it(changes: dict[str, Any]) -> None:
     assert turns == list(theirs.no_rope_layers)[: len(layers)]
     latents = [layer.attention.latent for layer in layers]
     assert all(latent is not None and latent.own and latent.shared is None for latent in latents)
+
+
+def test_at_its_full_size_it_has_as_many_numbers_as_hfs() -> None:
+    """By the sizes that HF gives it where a file gives none."""
+    config = transformers.MistralLarge4Config()
+    ours = MISTRAL_LARGE4.configure(Settings(config.to_dict(), "config.json"))
+    with torch.device("meta"):
+        theirs = transformers.MistralLarge4ForConditionalGeneration(config)
+    assert sum(map(prod, weight_shapes(ours).values())) == count_parameters(theirs) == 1_050_118_202_912
 
 
 @pytest.mark.parametrize(
