@@ -13,17 +13,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import translate
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
+from completion.context.ignore_rules import IgnoreRules
 from completion.language import PLAIN_TEXT, detect
 from completion.plain_file import read_plain
 
-if TYPE_CHECKING:
-    from pathspec import GitIgnoreSpec
-
 MAX_BYTES = 400_000
 IGNORE_FILES = (".gitignore", ".terselyignore")
-_MOST_IGNORE_BYTES = 1_000_000
+_MOST_IGNORE_BYTES = 200_000
 SECRET_FILES = (
     ".env", ".env.*", "*.env", ".envrc", "*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.keystore", "*.kdbx", "*.asc",
     "*.gpg", "*.ppk", "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", ".netrc", "_netrc", ".npmrc", ".pypirc",
@@ -68,11 +65,11 @@ class Scanner:
         self.root = root.resolve()
         self._max_bytes = max_bytes
         self._min_bytes = 0 if empty else 1
-        self._specs: dict[str, tuple[tuple[int, GitIgnoreSpec], ...]] = {}
+        self._rules: dict[str, tuple[tuple[int, IgnoreRules], ...]] = {}
 
     def refresh(self) -> None:
         """Read the ignore files anew from now on."""
-        self._specs.clear()
+        self._rules.clear()
 
     def walk(self, below: str = "") -> Iterator[Found]:
         """Every file that may be read, folder by folder in the order of names. What vanishes meanwhile is passed over.
@@ -140,15 +137,15 @@ class Scanner:
 
     def _matches(self, path: str) -> bool:
         """The deepest ignore file that has a word on `path` decides, as git has it."""
-        for start, spec in self._specs_for(path.rstrip("/").rpartition("/")[0]):
-            verdict = spec.check_file(path[start:]).include
+        for start, rules in self._rules_for(path.rstrip("/").rpartition("/")[0]):
+            verdict = rules.verdict(path[start:])
             if verdict is not None:
                 return verdict
         return False
 
-    def _specs_for(self, folder: str) -> tuple[tuple[int, GitIgnoreSpec], ...]:
+    def _rules_for(self, folder: str) -> tuple[tuple[int, IgnoreRules], ...]:
         """What the ignore files of a folder and of those above say, the deepest first, and where paths in it begin."""
-        if folder not in self._specs:
+        if folder not in self._rules:
             lines: list[str] = []
             for name in IGNORE_FILES:
                 try:
@@ -156,10 +153,10 @@ class Scanner:
                 except OSError:
                     continue
                 lines += (content or b"").decode("utf-8", "replace").splitlines()
-            spec = _compile(lines)
-            own = () if spec is None else ((len(folder) + 1 if folder else 0, spec),)
-            self._specs[folder] = own + (self._specs_for(folder.rpartition("/")[0]) if folder else ())
-        return self._specs[folder]
+            rules = IgnoreRules(lines, source=f"the ignore files of {folder or '.'}")
+            own = ((len(folder) + 1 if folder else 0, rules),) if lines else ()
+            self._rules[folder] = own + (self._rules_for(folder.rpartition("/")[0]) if folder else ())
+        return self._rules[folder]
 
     def may_follow(self, path: str) -> bool:
         """Whether the file, once links are followed, is in the root, no secret, and not ignored there."""
@@ -209,11 +206,3 @@ def read_source(content: bytes) -> str | None:
     if text.count("\ufffd") > max(3, len(text) // 200):
         return None
     return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _compile(lines: list[str]) -> GitIgnoreSpec | None:
-    if not lines:
-        return None
-    from pathspec import GitIgnoreSpec
-
-    return GitIgnoreSpec.from_lines(lines)
