@@ -17,8 +17,9 @@ from model.paged.decoder import PagedDecoder
 from model.paged.pool import PagePool, pages_for
 from model.paged.runner import PROMPT_TOKENS
 from model.paged.sampling import Kind
-from model.paged.spans import Spans
+from model.paged.spans import Remembered, Spans
 from model.paged.stage import Stage, Work
+from model.paged.states import StatePool
 
 
 def bandwidth(device: torch.device, size_bytes: int) -> float:
@@ -54,6 +55,7 @@ class Bench:
         pages = 4 * pages_for(context_tokens + 256) + 1
         shape, joined = self.decoder.kv_shape, self.decoder.joined
         self.decoder.pool = PagePool(shape, pages=pages, device=device, joined=joined)
+        self.decoder.states = StatePool(shape, slots=8 if shape.states else 1, device=device)
         self.caches = PagedCaches(self.decoder.pool, self.decoder.states)
         self.stage = Stage(self.decoder, most_tokens=context_tokens + 256)
         self._text = torch.randint(0, config.vocabulary, (context_tokens,), generator=torch.Generator().manual_seed(3))
@@ -67,18 +69,23 @@ class Bench:
         for begin in range(0, tokens, PROMPT_TOKENS):
             part = prompt[begin : begin + PROMPT_TOKENS]
             assert self.caches.reserve(cache, begin + len(part))
-            spans = Spans((len(part),), (begin + len(part),), (tuple(cache.pages),), self.device)
+            self.caches.begin(cache, [])
+            states = (Remembered(cache.slot),)
+            spans = Spans((len(part),), (begin + len(part),), (tuple(cache.pages),), self.device, states)
             hidden = self.decoder.ragged(part, spans)[-1:]
             cache.tokens += part
+            self.caches.settle(cache)
         assert hidden is not None
         return cache, int(self.decoder.logits(hidden).argmax())
 
     def write(self, cache: PagedCache, new: list[int]) -> list[int]:
         """One step for one sequence; the token behind each of the new ones."""
         assert self.caches.reserve(cache, len(cache.tokens) + 8)
-        work = Work(new, len(cache.tokens) + len(new), cache.pages, SamplingParams(), 0)
+        self.caches.begin(cache, [])
+        work = Work(new, len(cache.tokens) + len(new), cache.pages, SamplingParams(), 0, cache.slot)
         chosen = self.stage.run([work], Kind.GREEDY).tokens[0]
         cache.tokens += new
+        self.caches.settle(cache)
         return chosen
 
 

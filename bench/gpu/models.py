@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from model.architectures.settings import Settings
 from model.architectures.table import find_architecture
-from model.config import ModelConfig
+from model.config import AttentionConfig, ModelConfig
 from model.decoder import Decoder
 from model.on_device import fill_on_device, weigh
 
@@ -60,6 +61,7 @@ _DEEPSEEK = {
     "moe_intermediate_size": 1408,
     "first_k_dense_replace": 1,
 }
+_MAMBA = {"num_heads": 128, "head_dim": 64, "state_size": 128, "n_groups": 8, "expand": 2, "conv_kernel": 4}
 MODELS = (
     Measured(
         name="mistral-7b",
@@ -81,6 +83,18 @@ MODELS = (
         settings=_shape("deepseek_v2", 27, 2048, 10944, 16, 16, 102400, **_DEEPSEEK),
         aims={"none": 550.0},
     ),
+    Measured(
+        name="codestral-mamba-7b",
+        settings={
+            "model_type": "mamba2",
+            "num_hidden_layers": 64,
+            "hidden_size": 4096,
+            "vocab_size": 32768,
+            "tie_word_embeddings": False,
+            **_MAMBA,
+        },
+        aims={"none": 0.5},
+    ),
 )
 TINY = (
     Measured(
@@ -92,6 +106,19 @@ TINY = (
         name="tiny-mixture",
         settings=_shape("mixtral", 2, 64, 96, 4, 2, 256, num_local_experts=4),
         aims={"none": 1.0, "fp8": 1.0, "int4": 0.5},
+    ),
+    Measured(
+        name="tiny-state-space",
+        settings={
+            "model_type": "mamba2",
+            "num_hidden_layers": 2,
+            "hidden_size": 64,
+            "vocab_size": 256,
+            **_MAMBA,
+            "num_heads": 2,
+            "n_groups": 1,
+        },
+        aims={"none": 0.5},
     ),
 )
 
@@ -115,14 +142,17 @@ def random_decoder(config: ModelConfig, *, device: torch.device, dtype: torch.dt
 
 def bytes_per_token(config: ModelConfig, quantize: str, dtype: torch.dtype, *, context_tokens: int) -> float:
     """What must be read for one token at batch 1: all weights but the embedding's table and the experts not chosen, and
-    the keys and values of the context."""
+    the keys and values of the context; and recurrent states, which must be written too."""
     needs = weigh(config, quantize, dtype)
     router = next((layer.mlp.router for layer in config.layers if layer.mlp.router is not None), None)
     experts = 0.0 if router is None else needs.expert_bytes * router.chosen / router.experts
     table = 0 if config.tied_embeddings else config.vocabulary * config.hidden * dtype.itemsize
-    attention = config.layers[0].attention
-    kept = 2 * attention.kv_heads * attention.head_dim
-    if attention.latent is not None:
-        kept = attention.latent.rank + attention.latent.rope_dim
-    held = len(config.layers) * kept * dtype.itemsize * context_tokens
+    held = 0.0
+    for layer in config.layers:
+        if isinstance(layer.mixer, AttentionConfig):
+            latent = layer.mixer.latent
+            kept = 2 * layer.mixer.kv_heads * layer.mixer.head_dim if latent is None else latent.rank + latent.rope_dim
+            held += kept * dtype.itemsize * context_tokens
+        else:
+            held += 2 * (4 * prod(layer.mixer.state_shape) + dtype.itemsize * layer.mixer.kernel * layer.mixer.channels)
     return needs.whole_bytes - needs.expert_bytes + experts - table + held

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from inspect import signature
 from statistics import median
 from typing import Any
 
@@ -52,8 +53,10 @@ def _steps(peer: Any, way: str, device: torch.device, *, context_tokens: int, st
     call, cache = peer, None
     if way == "compiled":
         cache = StaticCache(config=peer.config, max_cache_len=context_tokens + steps + 8)
-    out = peer(prompt, past_key_values=cache, use_cache=True, logits_to_keep=1)
-    cache = out.past_key_values
+    # State spaces have another name for what they remember.
+    held = "cache_params" if "cache_params" in signature(peer.forward).parameters else "past_key_values"
+    out = peer(prompt, **{held: cache}, use_cache=True, logits_to_keep=1)
+    cache = getattr(out, held)
     if way == "compiled":
         call = torch.compile(peer, mode="reduce-overhead", fullgraph=False)
     token = out.logits[:, -1:].argmax(-1)
@@ -62,7 +65,7 @@ def _steps(peer: Any, way: str, device: torch.device, *, context_tokens: int, st
         place = torch.tensor([context_tokens + step], device=device)
         wait(device)
         began = time.perf_counter()
-        out = call(token, past_key_values=cache, cache_position=place, use_cache=True)
+        out = call(token, **{held: cache}, cache_position=place, use_cache=True)
         token = out.logits[:, -1:].argmax(-1).clone()
         wait(device)
         spent.append(time.perf_counter() - began)

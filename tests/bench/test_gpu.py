@@ -20,7 +20,7 @@ def test_a_dry_run_fills_every_figure(tmp_path: Path, capsys: pytest.CaptureFixt
     out = tmp_path / "gpu.json"
     assert main(["--tiny", "--no-peer", "--out", str(out)]) == 0
     figures = json.loads(out.read_text())
-    assert set(figures["models"]) == {"tiny-dense", "tiny-mixture"}
+    assert set(figures["models"]) == {"tiny-dense", "tiny-mixture", "tiny-state-space"}
     for row in figures["models"].values():
         for found in row["formats"]:
             assert found["tokens_per_s"] > 0
@@ -60,7 +60,13 @@ def test_without_a_gpu_nothing_is_claimed(capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.mark.parametrize(
-    ("name", "gigabytes"), [("mixtral-8x7b", 25.5), ("qwen3-coder-30b-a3b", 6.1), ("deepseek-coder-v2-lite", 4.9)]
+    ("name", "gigabytes"),
+    [
+        ("mixtral-8x7b", 25.5),
+        ("qwen3-coder-30b-a3b", 6.1),
+        ("deepseek-coder-v2-lite", 4.9),
+        ("codestral-mamba-7b", 14.57 - 0.27 + 2 * 0.27),  # the table is not read, and states are read and written
+    ],
 )
 def test_bytes_for_a_token_are_those_of_the_published_sizes(name: str, gigabytes: float) -> None:
     (model,) = [model for model in MODELS if model.name == name]
