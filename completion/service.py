@@ -84,11 +84,15 @@ class EngineCompleter:
         Raises `UsageError` for an offset outside the text, and the engine's errors.
         """
         suggestions = await self.attempt(request)
-        least = 0.0 if request.trigger is Trigger.INVOKED else confidence.shipped().thresholds[self._level]
-        shown = [one for one in suggestions if one.text and one.confidence >= least]
+        shown = [one for one in suggestions if self.shows(one, request.trigger)]
         if shown and request.trigger is Trigger.AUTOMATIC and request.selected is None and self._settings.look_ahead:
             self._ahead.start(request, shown[0])
         return shown
+
+    def shows(self, suggestion: Suggestion, trigger: Trigger = Trigger.AUTOMATIC) -> bool:
+        """Is it worth showing? What was asked for by hand needs no confidence."""
+        least = 0.0 if trigger is Trigger.INVOKED else confidence.shipped().thresholds[self._level]
+        return bool(suggestion.text) and suggestion.confidence >= least
 
     async def attempt(self, request: CompletionRequest) -> list[Suggestion]:
         """As `complete`, with what would not be shown: at least one suggestion, maybe an empty one, explained."""

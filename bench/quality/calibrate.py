@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,24 +65,49 @@ async def observe(engine: Engine, positions: list[Position], *, until_s: float) 
 
 
 def fit(observations: list[Observation]) -> tuple[float, dict[str, float]]:
-    """Bias and weights of the ridge-regularised logistic regression, by Newton's method on standardized signals."""
-    names = list(observations[0].signals)
-    raw = np.array([[one.signals[name] for name in names] for one in observations])
+    """Bias and weights of the ridge-regularised logistic regression, by Newton's method on standardized signals.
+
+    No token's greater probability ever makes a text less likely: what would turn a sign is left out, the worst first.
+    """
+    apart = [_apart(one.signals) for one in observations]
+    right = np.array([float(one.right) for one in observations])
+    names = list(apart[0])
+    while True:
+        raw = np.array([[signals[name] for name in names] for signals in apart])
+        spread = raw.std(0)
+        bias, weights = _newton(raw, right)
+        wrong = [place for place, name in enumerate(names) if name in _SURER and weights[place] < 0]
+        if not wrong:
+            break
+        del names[min(wrong, key=lambda place: weights[place] * spread[place])]
+    found = dict.fromkeys(observations[0].signals, 0.0) | dict(zip(names, map(float, weights), strict=True))
+    return bias, found | {"first": found["first"] - found["joint"]}
+
+
+_SURER = frozenset({"joint", "probability", "mean", "least", "first"})
+"""These grow with the probability of a token."""
+
+
+def _apart(signals: Mapping[str, float]) -> dict[str, float]:
+    """The signals with the first token's share taken out of the joint one, so that each token is weighed once."""
+    return {**signals, "joint": signals["joint"] - signals["first"]}
+
+
+def _newton(raw: Vector, right: Vector) -> tuple[float, Vector]:
+    """Bias and weights for signals [observations, names]."""
     mean, spread = raw.mean(0), raw.std(0)
     spread[spread == 0] = 1.0
     design = np.hstack([np.ones((len(raw), 1)), (raw - mean) / spread])
-    target = np.array([float(one.right) for one in observations])
     penalty = np.full(design.shape[1], _RIDGE)
     penalty[0] = 0.0
     weights: Vector = np.zeros(design.shape[1])
     for _ in range(_ROUNDS):
         guess = 1 / (1 + np.exp(-design @ weights))
-        gradient = design.T @ (guess - target) + penalty * weights
+        gradient = design.T @ (guess - right) + penalty * weights
         curvature = (design.T * (guess * (1 - guess))) @ design + np.diag(penalty)
         weights -= np.linalg.solve(curvature, gradient)
-    plain = weights[1:] / spread
-    bias = float(weights[0] - plain @ mean)
-    return bias, {name: float(value) for name, value in zip(names, plain, strict=True)}
+    plain: Vector = weights[1:] / spread
+    return float(weights[0] - plain @ mean), plain
 
 
 def expected_error(probabilities: list[float], right: list[bool], *, bins: int = 10) -> float:
@@ -130,12 +156,19 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0, help="stop asking after this time")
     parser.add_argument("--out", type=Path, default=Path(confidence.__file__).with_name("confidence.json"))
     parser.add_argument("--rows", type=Path, help="also keep the observations here, as JSON lines")
+    parser.add_argument("--from-rows", action="store_true", help="fit what --rows has, and ask nothing")
     arguments = parser.parse_args()
+    if arguments.from_rows and not arguments.rows:
+        parser.error("--from-rows needs --rows FILE, as an earlier run has written it.")
     positions = corpus_positions(arguments.corpus, count=arguments.count, seed=SEED)
     adapter = shipped_adapter(DEFAULT_MODEL)
-    engine = LocalEngine.load(pull(DEFAULT_MODEL), adapter=adapter, threads=1)
-    observations = asyncio.run(_ask(engine, positions, time.monotonic() + 60 * arguments.minutes))
-    if arguments.rows:
+    if arguments.from_rows:
+        rows = arguments.rows.read_text(encoding="utf-8").splitlines()
+        observations = [Observation(**json.loads(row)) for row in rows]
+    else:
+        engine = LocalEngine.load(pull(DEFAULT_MODEL), adapter=adapter, threads=1)
+        observations = asyncio.run(_ask(engine, positions, time.monotonic() + 60 * arguments.minutes))
+    if arguments.rows and not arguments.from_rows:
         lines = [json.dumps({"signals": one.signals, "right": one.right}) + "\n" for one in observations]
         arguments.rows.write_text("".join(lines), encoding="utf-8")
     source = {

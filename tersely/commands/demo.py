@@ -47,13 +47,14 @@ async def _run(folder: Path, model: str, json: bool, console: Console) -> None:
     progress = EngineProgress()
     completer.on_status(progress.show)
     started_s = time.perf_counter()
-    answers: list[tuple[Place, Suggestion]] = []
+    answers: list[tuple[Place, Suggestion, bool]] = []
     try:
         async for place, suggestion in play(completer, places, folder):
             progress.close()
-            answers.append((place, suggestion))
+            shown = completer.shows(suggestion)
+            answers.append((place, suggestion, shown))
             if not json:
-                _show(console, place, suggestion)
+                _show(console, place, suggestion, shown)
     finally:
         progress.close()
         await completer.aclose()
@@ -61,35 +62,38 @@ async def _run(folder: Path, model: str, json: bool, console: Console) -> None:
         print_json(
             [
                 as_json(one, Target(place.text, place.offset, place.path, None))
-                | {"file": place.path, "was": place.cut}
-                for place, one in answers
+                | {"file": place.path, "was": place.cut, "shown": shown}
+                for place, one, shown in answers
             ]
         )
         return
     total_ms = (time.perf_counter() - started_s) * 1000
-    read = sum(one.usage.prompt_tokens for _, one in answers)
-    reused = sum(one.usage.cached_tokens for _, one in answers)
-    generated = sum(one.usage.completion_tokens for _, one in answers)
+    read = sum(one.usage.prompt_tokens for _, one, _ in answers)
+    reused = sum(one.usage.cached_tokens for _, one, _ in answers)
+    generated = sum(one.usage.completion_tokens for _, one, _ in answers)
+    held_back = sum(not shown for _, _, shown in answers)
     console.print(
-        f"[bold]{len(answers)} places[/bold] in {total_ms / 1000:.1f} s, the engine's start included: "
-        f"{read} tokens read, {reused} of them reused, {generated} generated. "
+        f"[bold]{len(answers)} places[/bold] in {total_ms / 1000:.1f} s, the engine's start included; nothing shown at "
+        f"{held_back}. {read} tokens read, {reused} of them reused, {generated} generated. "
         "[dim]The engine stays for the next one; `tersely stop` ends it.[/dim]"
     )
 
 
-def _show(console: Console, place: Place, suggestion: Suggestion) -> None:
+def _show(console: Console, place: Place, suggestion: Suggestion, is_shown: bool) -> None:
     line, column = place_of(place.text, place.offset)
     console.print(f"[bold]{place.path}[/bold]:{line}:{column}")
     before = "\n".join(place.text[: place.offset].split("\n")[-_LINES_BEFORE:])
     after = place.text[place.offset :].split("\n", 1)[0]
     shown = Text()
     shown.append(before, style="default")
-    shown.append(suggestion.text or "∅", style="italic cyan" if suggestion.text else "dim")
+    shown.append(suggestion.text or "∅", style="italic cyan" if is_shown else "dim strike")
     shown.append(after, style="default")
     width = len(str(line))
     first = line - before.count("\n")
     for number, row in enumerate(shown.split("\n", allow_blank=True), first):
         console.print(Text(f"  {number:>{width}} │ ", style="dim") + row)
+    if suggestion.text and not is_shown:
+        console.print("  [dim]An editor shows nothing here: it is too likely to be wrong.[/dim]")
     engine, usage = suggestion.timings.engine, suggestion.usage
     console.print(
         f"  [dim]{suggestion.timings.total_ms:.0f} ms "

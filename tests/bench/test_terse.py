@@ -129,10 +129,24 @@ def test_answers_are_kept_with_the_run_that_they_are_of(tmp_path: Path) -> None:
 
 
 def test_the_fit_finds_what_decides() -> None:
-    observations = [Observation({"tell": float(number % 10), "noise": 1.0}, number % 10 >= 5) for number in range(200)]
+    blank = {"joint": 0.0, "first": 0.0, "noise": 1.0}
+    observations = [Observation({**blank, "tell": float(number % 10)}, number % 10 >= 5) for number in range(200)]
     bias, weights = fit(observations)
     assert weights["tell"] > 0.5
     assert -bias / weights["tell"] == pytest.approx(4.5, abs=0.3)
+
+
+def test_no_fit_finds_a_surer_token_less_likely() -> None:
+    """Even where the observations say so."""
+    observations = [
+        Observation({"joint": -first - 1.0, "first": -first, "least": -first, "tokens": 2.0}, first > 2)
+        for first in (0.1, 1.0, 2.0, 3.0, 4.0)
+        for _ in range(20)
+    ]
+    _, weights = fit(observations)
+    assert weights["least"] >= 0
+    assert weights["joint"] >= 0
+    assert weights["joint"] + weights["first"] >= 0
 
 
 def test_expected_error() -> None:
