@@ -20,7 +20,7 @@ from model.errors import CheckpointError
 from model.head import CANDIDATES, Head
 from model.kv_cache import KvCache, KvShape, State, StateShape
 from model.layers.attention import Past
-from model.layers.recurrent import Memory
+from model.layers.recurrent import Memory, Recurrence
 
 
 class ServesTokens(Protocol):
@@ -197,8 +197,14 @@ class _Recurrent:
     marks: tuple[int, ...]
     kept: list[State] = field(default_factory=list)
 
-    def read(self) -> State | None:
-        return self.held
+    def window(self) -> Tensor | None:
+        return None if self.held is None else self.held[0]
+
+    def state(self) -> Tensor | None:
+        return None if self.held is None else self.held[1]
+
+    def walk(self, rows: Recurrence, joined: Tensor) -> None:
+        """The state is replaced, never changed."""
 
     @property
     def live(self) -> None:

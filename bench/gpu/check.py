@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from model.config import MlpConfig, RouterConfig
 from model.experts.few import few_experts
@@ -16,10 +17,13 @@ from model.experts.grouped import torch_grouped_experts, torch_groups, triton_gr
 from model.experts.quantized import quantize_experts
 from model.experts.reference import reference_experts
 from model.experts.weights import ExpertWeights, Stack
+from model.layers import delta, state_space
+from model.layers.recurrent import Recurrence
 from model.paged.attention import Held, Look, PagedAttention
 from model.paged.gathered import GatheredAttention
 from model.paged.spans import Spans, Steps
 from model.paged.triton_attention import TritonAttention
+from model.paged.walk import walk
 from model.paged.xformers_attention import XformersAttention
 
 BOUND = 2e-2
@@ -102,11 +106,46 @@ def _attention_check(attention: PagedAttention, *, window: int | None) -> Callab
     return check
 
 
+def _states_check(*, corrects: bool) -> Callable[[torch.device, torch.dtype], float]:
+    """Two sequences of five tokens and of three, in slots out of order; float32, whatever is computed in."""
+
+    def check(device: torch.device, dtype: torch.dtype) -> float:
+        generator = torch.Generator(device).manual_seed(3)
+
+        def draw(*shape: int) -> Tensor:
+            return torch.randn(*shape, device=device, generator=generator)
+
+        query, key, value = draw(2, 5, 4, 128), functional.normalize(draw(2, 5, 4, 128), dim=-1), draw(2, 5, 8, 64)
+        fades, shares = -functional.softplus(draw(2, 5, 8)), draw(2, 5, 8).sigmoid()
+        states = draw(9, 8, 128, 64) if corrects else draw(9, 8, 64, 128)
+        expected, slots, counts = states.clone(), (6, 2), (5, 3)
+        rows = Recurrence(query, key, value, fades, shares if corrects else None)
+        placed, counted = (torch.tensor(numbers, device=device) for numbers in (slots, counts))
+        found = walk(rows, states, placed, counted)
+        off = 0.0
+        for row, (slot, count) in enumerate(zip(slots, counts, strict=True)):
+            mine = (slice(row, row + 1), slice(0, count))
+            if corrects:
+                heads = [part[mine].transpose(1, 2).repeat_interleave(2, 1) for part in (query, key)]
+                rest = [part[mine].transpose(1, 2) for part in (value, shares, fades)]
+                out, state = delta.correct(*heads, *rest, expected[slot, None])
+                out = out.transpose(1, 2)
+            else:
+                out, state = state_space.scan(value[mine], fades[mine], key[mine], query[mine], expected[slot, None])
+            expected[slot] = state[0]
+            off = max(off, float((found[mine] - out).abs().max() / out.abs().max()))
+        return max(off, float((states - expected).abs().max() / expected.abs().max()))
+
+    return check
+
+
 CHECKS: dict[str, Callable[[torch.device, torch.dtype], float]] = {
     "experts": _experts_check(None),
     "experts, fp8": _experts_check("fp8"),
     "experts, int8": _experts_check("int8"),
     "experts, int4": _experts_check("int4"),
+    "states, added to": _states_check(corrects=False),
+    "states, corrected": _states_check(corrects=True),
     "attention, triton": _attention_check(TritonAttention(), window=None),
     "attention, triton, window": _attention_check(TritonAttention(), window=100),
     "attention, xformers": _attention_check(XformersAttention(), window=None),

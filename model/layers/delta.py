@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.config import DeltaConfig, NormConfig
-from model.layers.recurrent import CausalConvolution, Memory, Parts, begin, spans
+from model.layers.recurrent import CausalConvolution, Memory, Parts, Recurrence, join, recur
 
 BLOCK_TOKENS = 64
 _FEW_TOKENS = 8
@@ -47,23 +47,15 @@ class Delta(nn.Module):
     def mix(self, parts: Parts, memory: Memory | None) -> Tensor:
         """What each token reads from the state, float32 [B, T, H, V]."""
         inputs, betas, steps, _ = parts
-        joined, state = begin(self.config, inputs, memory)
-        query, key, value = self._heads(self.conv(joined).float())  # [B, H, T, K], [B, H, T, K], [B, H, T, V]
-        shares = betas.float().sigmoid().transpose(1, 2)  # [B, H, T]
+        joined = join(self.config, inputs, memory)
+        query, key, value = self._heads(self.conv(joined).float())  # [B, T, J, K], [B, T, J, K], [B, T, H, V]
+        shares = betas.float().sigmoid()  # [B, T, H]
         steps = functional.softplus(steps.float() + self.step_bias.float())
-        fades = (-self.rate_log.float().exp() * steps).transpose(1, 2)
+        fades = -self.rate_log.float().exp() * steps
         if memory is not None and memory.live is not None:
-            live = memory.live[:, None]
+            live = memory.live[..., None]
             shares, fades = shares * live, fades * live  # nothing moves, nothing fades
-        found = []
-        for start, stop in spans(memory, inputs.shape[1]):
-            part = slice(start, stop)
-            rows = (query[:, :, part], key[:, :, part], value[:, :, part])
-            out, state = correct(*rows, shares[..., part], fades[..., part], state)
-            found.append(out)
-            if memory is not None:
-                memory.keep(stop, joined, state)
-        return torch.cat(found, 2).transpose(1, 2)
+        return recur(self.config, Recurrence(query, key, value, fades, shares), joined, memory, _scan)
 
     def finish(self, mixed: Tensor, parts: Parts) -> Tensor:
         """Norm, gate and projection, [B, T, D]."""
@@ -76,12 +68,12 @@ class Delta(nn.Module):
         config = self.config
         keys = config.key_heads * config.key_dim
         query, key, value = torch.split(mixed, [keys, keys, config.inner], -1)
-        query, key = (self._unit(part).repeat_interleave(config.heads // config.key_heads, 1) for part in (query, key))
-        return query * config.key_dim**-0.5, key, torch.unflatten(value, -1, (config.heads, -1)).transpose(1, 2)
+        query, key = self._unit(query), self._unit(key)
+        return query * config.key_dim**-0.5, key, torch.unflatten(value, -1, (config.heads, -1))
 
     def _unit(self, rows: Tensor) -> Tensor:
-        """[B, T, J · K] to [B, J, T, K], each of length one."""
-        heads = torch.unflatten(rows, -1, (self.config.key_heads, -1)).transpose(1, 2)
+        """[B, T, J · K] to [B, T, J, K], each of length one."""
+        heads = torch.unflatten(rows, -1, (self.config.key_heads, -1))
         return heads * torch.rsqrt(heads.square().sum(-1, keepdim=True) + _LENGTH_EPSILON)
 
 
@@ -97,6 +89,15 @@ class NormThenGate(nn.Module):
         normed = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.epsilon)
         gated: Tensor = normed * self.weight.float() * functional.silu(gate.float())
         return gated
+
+
+def _scan(rows: Recurrence, state: Tensor) -> tuple[Tensor, Tensor]:
+    assert rows.shares is not None
+    served = rows.value.shape[2] // rows.key.shape[2]
+    query, key = (part.transpose(1, 2).repeat_interleave(served, 1) for part in (rows.query, rows.key))
+    value, shares, fades = (part.transpose(1, 2) for part in (rows.value, rows.shares, rows.fades))
+    out, state = correct(query, key, value, shares, fades, state)
+    return out.transpose(1, 2), state
 
 
 def correct(

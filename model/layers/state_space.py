@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.config import NormConfig, StateSpaceConfig
-from model.layers.recurrent import CausalConvolution, Memory, Parts, begin, spans
+from model.layers.recurrent import CausalConvolution, Memory, Parts, Recurrence, join, recur
 
 BLOCK_TOKENS = 64
 """Within a block all tokens are computed at once, which costs their number squared; between blocks goes the state."""
@@ -48,7 +48,7 @@ class StateSpace(nn.Module):
         """What each token reads from the state, and of itself: float32 [B, T, I]."""
         config = self.config
         _, inputs, steps = parts
-        joined, state = begin(config, inputs, memory)
+        joined = join(config, inputs, memory)
         written = config.groups * config.state
         values, writes, reads = torch.split(self.conv(joined).float(), [config.inner, written, written], -1)
         values = torch.unflatten(values, -1, (config.heads, config.head_dim))  # [B, T, H, P]
@@ -57,15 +57,8 @@ class StateSpace(nn.Module):
         if memory is not None and memory.live is not None:
             steps = steps * memory.live[..., None]  # no time passes
         fades = -self.rate_log.float().exp() * steps
-        found = []
-        for start, stop in spans(memory, inputs.shape[1]):
-            part = slice(start, stop)
-            scaled = values[:, part] * steps[:, part, :, None]
-            out, state = scan(scaled, fades[:, part], writes[:, part], reads[:, part], state)
-            found.append(out)
-            if memory is not None:
-                memory.keep(stop, joined, state)
-        return (torch.cat(found, 1) + values * self.skip.float()[:, None]).flatten(2)
+        rows = Recurrence(reads, writes, values * steps[..., None], fades)
+        return (recur(config, rows, joined, memory, _scan) + values * self.skip.float()[:, None]).flatten(2)
 
     def finish(self, mixed: Tensor, parts: Parts) -> Tensor:
         """Gate, norm and projection, [B, T, D]."""
@@ -88,6 +81,10 @@ class GatedGroupNorm(nn.Module):
         normed = grouped * torch.rsqrt(grouped.square().mean(-1, keepdim=True) + self.epsilon)
         weighted: Tensor = normed.flatten(-2) * self.weight.float()
         return weighted
+
+
+def _scan(rows: Recurrence, state: Tensor) -> tuple[Tensor, Tensor]:
+    return scan(rows.value, rows.fades, rows.key, rows.query, state)
 
 
 def scan(values: Tensor, fades: Tensor, writes: Tensor, reads: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,9 +16,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from model.layers.recurrent import Recurrent
+from model.layers.recurrent import Recurrence, Recurrent
 from model.paged.spans import Spans, Steps
 from model.paged.states import StatePool
+from model.paged.walk import has_kernel, walk
 
 
 class Recall(Protocol):
@@ -66,8 +67,14 @@ class _Slot:
     def live(self) -> None:
         """All tokens count."""
 
-    def read(self) -> tuple[Tensor, Tensor]:
-        return self.windows[self.slot][None], self.states[self.slot][None]
+    def window(self) -> Tensor:
+        return self.windows[self.slot][None]
+
+    def state(self) -> Tensor:
+        return self.states[self.slot][None]
+
+    def walk(self, rows: Recurrence, joined: Tensor) -> None:
+        """Prompts go by blocks."""
 
     def keep(self, tokens: int, joined: Tensor, state: Tensor) -> None:
         window = joined[0, tokens : tokens + self.windows.shape[1]]
@@ -85,7 +92,7 @@ class SteadyRecall:
 
     def __init__(self, steps: Steps, pool: StatePool) -> None:
         self._steps, self._pool = steps, pool
-        self._live = torch.arange(steps.queries, device=steps.device) < steps.counts[:, None]
+        self._live = torch.arange(steps.queries, device=steps.device) < steps.counts[:, None]  # [B, Q]
 
     def __call__(self, module: Recurrent, x: Tensor, layer: int) -> Tensor:
         steps = self._steps
@@ -101,18 +108,35 @@ class _Slots:
     windows: Tensor
     states: Tensor
     steps: Steps
-    live: Tensor
+    _live: Tensor
+
+    @property
+    def live(self) -> Tensor | None:
+        return None if has_kernel(self.states) else self._live  # the kernel counts by itself
 
     @property
     def marks(self) -> tuple[int, ...]:
         return (self.steps.queries,)
 
-    def read(self) -> tuple[Tensor, Tensor]:
-        return self.windows[self.steps.states], self.states[self.steps.states]
+    def window(self) -> Tensor:
+        return self.windows[self.steps.states]
+
+    def state(self) -> Tensor:
+        return self.states[self.steps.states]
+
+    def walk(self, rows: Recurrence, joined: Tensor) -> Tensor | None:
+        if not has_kernel(self.states):
+            return None
+        self._slide(joined)
+        return walk(rows, self.states, self.steps.states, self.steps.counts)
 
     def keep(self, tokens: int, joined: Tensor, state: Tensor) -> None:
         assert tokens == self.steps.queries
+        self._slide(joined)
+        self.states.index_copy_(0, self.steps.states, state)
+
+    def _slide(self, joined: Tensor) -> None:
+        """Each convolution's window to behind its sequence's last token."""
         behind = torch.arange(self.windows.shape[1], device=joined.device)
         places = (self.steps.counts[:, None] + behind)[..., None].expand(-1, -1, joined.shape[2])  # [B, K − 1, C]
         self.windows.index_copy_(0, self.steps.states, joined.gather(1, places).to(self.windows.dtype))
-        self.states.index_copy_(0, self.steps.states, state)

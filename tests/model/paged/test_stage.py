@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from model.api import SamplingParams
+from model.experts.few import has_triton
 from model.experts.offload import PlainMover, offload
 from model.paged.sampling import Kind
 from model.paged.serve import may_capture
@@ -42,10 +43,14 @@ def test_a_step_of_any_shape_gives_the_same_tokens(tmp_path: Path) -> None:
         assert [row[:3] for row in tokens[:count]] == [wanted] * count
 
 
+@pytest.mark.parametrize("kernel", [False, True], ids=["plain", "kernel"])
 @pytest.mark.parametrize("name", RECURRENT)
-def test_a_step_of_any_shape_leaves_the_same_states(name: str, tmp_path: Path) -> None:
+def test_a_step_of_any_shape_leaves_the_same_states(
+    name: str, kernel: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Several sequences, of several lengths and with fewer new tokens than there is room for, in slots out of order:
     tokens and states are those of each computed alone, and nobody else's states move."""
+    monkeypatch.setattr("model.paged.recall.has_kernel", lambda _: kernel and has_triton())
     decoder = reference(tmp_path, name)
     made, caches = paged(decoder, slots=30)
     stage = Stage(made, most_tokens=256, capture=False)
