@@ -43,8 +43,10 @@ def test_a_step_of_any_shape_gives_the_same_tokens(tmp_path: Path) -> None:
         assert [row[:3] for row in tokens[:count]] == [wanted] * count
 
 
-@pytest.mark.parametrize("kernel", [False, True], ids=["plain", "kernel"])
-@pytest.mark.parametrize("name", RECURRENT)
+@pytest.mark.parametrize(
+    ("name", "kernel"),
+    [("mamba-2", False), ("granite-4", False), ("qwen3-next", False), ("mamba-2", True), ("qwen3-next", True)],
+)
 def test_a_step_of_any_shape_leaves_the_same_states(
     name: str, kernel: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -56,7 +58,7 @@ def test_a_step_of_any_shape_leaves_the_same_states(
     stage = Stage(made, most_tokens=256, capture=False)
     texts = [PROMPT[:8], PROMPT[:31], PROMPT, [7, *PROMPT], [5] * 3]
     news = [[7, 8, 9], [4], [1, 2, 3, 4, 5], [6, 7], [2, 9, 2, 9, 2, 9, 2]]
-    for count in (1, 2, 3, 5):
+    for count in (1, 3, 5):
         held = [caches.acquire(text) for text in reversed(texts[:count])][::-1]
         for cache, text in zip(held, texts, strict=False):
             run_ragged(made, caches, [(cache, text)])

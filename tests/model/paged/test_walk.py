@@ -73,7 +73,7 @@ def _one(rows: Recurrence, sequence: int) -> Recurrence:
 
 @pytest.mark.parametrize("corrects", [False, True], ids=["adds", "corrects"])
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
-@pytest.mark.parametrize("counts", [(1,), (8,), (3, 0, 8, 1), (0, 0, 2, 0)], ids=str)
+@pytest.mark.parametrize("counts", [(1,), (3, 0, 8, 0)], ids=str)
 def test_it_is_the_recurrence(counts: tuple[int, ...], sizes: tuple[int, int, int, int], corrects: bool) -> None:
     """For slots out of order; sequences to spare share the scratch slot, and whoever has no part is left alone."""
     rows = _rows(len(counts), max(counts), sizes, corrects=corrects)
