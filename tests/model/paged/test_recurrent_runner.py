@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from model.api import Priority, SamplingParams
 from model.checkpoint.gguf import GgufFile
 from model.decoder import Decoder
 from model.errors import RequestError
 from model.paged.runner import PagedRunner
+from model.sequence import Sequence
 from model.tokenizer import read_tokenizer
 from tests.model.paged.models import DEVICE, reference
 from tests.model.paged.test_runner import GREEDY, PROMPTS, SAMPLINGS, Loaded, Outcome, Table, alone_with, expected
@@ -33,6 +36,11 @@ def alone(loaded: Loaded) -> dict[tuple[int, int], Outcome]:
     """Every prompt with its way to sample, each in a table of its own."""
     numbers = [(number, number % len(SAMPLINGS)) for number in range(len(PROMPTS))]
     return {(n, sampling): alone_with(loaded, PROMPTS[n], SAMPLINGS[sampling]) for n, sampling in numbers}
+
+
+@pytest.fixture(scope="module")
+def short(loaded: Loaded) -> dict[int, Outcome]:
+    return {number: alone_with(loaded, prompt, SHORT) for number, prompt in enumerate(PROMPTS)}
 
 
 def greedy(decoder: Decoder, prompt: list[int], count: int) -> tuple[int, ...]:
@@ -109,6 +117,31 @@ def test_a_cancelled_sequence_gives_its_slot_back_with_the_next_step(loaded: Loa
     assert table.step() == [second]
     table.finish()
     assert table.outcome(second) == alone_with(loaded, PROMPTS[0], GREEDY)  # of the first nothing is left in it
+
+
+SHORT = SamplingParams(max_tokens=5, ignore_eos=True)
+ACTIONS = st.lists(
+    st.one_of(st.integers(0, len(PROMPTS) - 1), st.sampled_from(["step", "step", "cancel"])), max_size=25
+)
+
+
+@given(actions=ACTIONS, slots=st.integers(2, 6))
+@settings(max_examples=12, deadline=None)
+def test_any_coming_and_going(loaded: Loaded, short: dict[int, Outcome], actions: list[int | str], slots: int) -> None:
+    """Prompts arrive, steps are taken, the newest client leaves: who stays gets what it gets alone."""
+    table = Table(loaded, steady=True, slots=slots)
+    there: list[tuple[int, Sequence]] = []
+    for action in actions:
+        if isinstance(action, int):
+            there.append((action, table.add(PROMPTS[action], SHORT)))
+        elif action == "step":
+            table.step()
+        elif there and there[-1][1].finish_reason is None:
+            there.pop()[1].cancelled = True
+    table.finish()
+    for number, sequence in there:
+        assert table.outcome(sequence) == short[number]
+    assert table.caches.states.free_slots + table.caches.kept_states == slots - 1
 
 
 def test_a_prompt_goes_on_from_the_nearest_states(loaded: Loaded) -> None:
