@@ -66,9 +66,8 @@ def _step_by_step(rows: Recurrence, state: Tensor, count: int) -> tuple[Tensor, 
 
 
 def _one(rows: Recurrence, sequence: int) -> Recurrence:
-    shares = None if rows.shares is None else rows.shares[sequence, None]
-    parts = (rows.query, rows.key, rows.value, rows.fades)
-    return Recurrence(*(part[sequence, None] for part in parts), shares)
+    query, key, value, fades = (part[sequence, None] for part in (rows.query, rows.key, rows.value, rows.fades))
+    return Recurrence(query, key, value, fades, None if rows.shares is None else rows.shares[sequence, None])
 
 
 @pytest.mark.parametrize("corrects", [False, True], ids=["adds", "corrects"])
