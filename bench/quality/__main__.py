@@ -10,11 +10,8 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
-import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +21,7 @@ from bench.quality.card import CARD, update
 from bench.quality.contender import Contender
 from bench.quality.plot import draw
 from bench.quality.tasks import HUMANEVAL, Task, held_out, humaneval
+from bench.quality.workers import workers
 from model.errors import PullError
 from model.hub import DEFAULT_MODEL, pull
 from model.paths import cache_dir
@@ -76,24 +74,6 @@ def journal(contender: Contender, tasks: Sequence[Task], *, resume: bool) -> Pat
     if not resume:
         path.unlink(missing_ok=True)
     return path
-
-
-def workers(count: int) -> ProcessPoolExecutor:
-    """Processes that take one task each, and end where this one is killed."""
-    return ProcessPoolExecutor(
-        count, mp_context=get_context("spawn"), initializer=_end_with_parent, max_tasks_per_child=1
-    )
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    assert parent is not None
-
-    def wait() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def contend_all(

@@ -12,7 +12,7 @@ import pytest
 
 _PARENT = """
 import os, time
-from bench.quality.__main__ import workers
+from bench.quality.workers import workers
 def task():
     print(os.getpid(), flush=True)
     time.sleep(600)
