@@ -5,6 +5,9 @@ Legend: L layers, C places (pages × 64), G key/value heads, E head dimensions.
 
 from __future__ import annotations
 
+from math import prod
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -38,7 +41,7 @@ class PagePool:
         places = pages * PAGE_TOKENS
         parts, width = (1, 2 * shape.head_dim) if joined else (2, shape.head_dim)
         store = (shape.layers, parts, places, shape.kv_heads, width)
-        self._store = torch.zeros(store, dtype=shape.dtype, device=device)
+        self._store = zeros(store, dtype=shape.dtype, device=device)
         self.keys: list[Tensor] = [layer[0] for layer in self._store]
         self.values: list[Tensor] = [layer[-1] for layer in self._store]
         self._free = list(range(pages - 1, SCRATCH_PAGE, -1))
@@ -72,6 +75,15 @@ def pages_for(tokens: int) -> int:
 
 
 def pages_within(shape: KvShape, room_bytes: int, *, most_tokens: int) -> int:
-    """How many pages fit, but no more than for `most_tokens` tokens; the scratch page counts."""
-    fitting = room_bytes // (PAGE_TOKENS * max(1, shape.bytes_per_token))
-    return int(min(fitting, pages_for(most_tokens) + 1))
+    """How many pages fit, but no more than for `most_tokens` tokens; the scratch page counts. Those of recurrent layers
+    alone take nothing."""
+    most = pages_for(most_tokens) + 1
+    return min(room_bytes // (PAGE_TOKENS * shape.bytes_per_token), most) if shape.bytes_per_token else most
+
+
+def zeros(size: tuple[int, ...], *, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """As `torch.zeros`, which on a CPU writes them all: here the system gives memory where it is first written."""
+    size_bytes = prod(size) * dtype.itemsize
+    if device.type != "cpu" or not size_bytes:
+        return torch.zeros(size, dtype=dtype, device=device)
+    return torch.from_numpy(np.zeros(size_bytes, dtype=np.uint8)).view(dtype).view(size)

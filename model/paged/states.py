@@ -13,14 +13,17 @@ from torch import Tensor
 
 from model.errors import ModelTooLargeError
 from model.kv_cache import KvShape
+from model.paged.pool import zeros
 
 SCRATCH_SLOT = 0
 """Padding reads and writes here, and leaves it as it is; it is never given to a sequence."""
 
 _MOST_SLOTS = 33
 """Eight sequences in turn, and states of some ten texts: those of a model of 7 billion weights take 0.3 GB a slot."""
+_LEAST_SLOTS = 2
 _SHARE = 0.5
-"""Of the room for all that is remembered, where layers remember keys and values too."""
+"""Of the room for all that is remembered, where layers remember keys and values too; more where that is less than the
+least."""
 
 
 class StatePool:
@@ -31,7 +34,7 @@ class StatePool:
     """
 
     def __init__(self, shape: KvShape, *, slots: int, device: torch.device) -> None:
-        if shape.states and slots < 2:
+        if shape.states and slots < _LEAST_SLOTS:
             raise ModelTooLargeError(
                 "There is no memory left for the recurrent states of even one sequence.",
                 hint="Use a smaller model, a tighter number format, or free memory on the device.",
@@ -41,8 +44,8 @@ class StatePool:
         self.slot_bytes = slot_bytes(shape)
         one = shape.states[0] if shape.states else None
         window, state = ((), ()) if one is None else (one.window, one.state)
-        self._windows = torch.zeros(self.layers, slots, *window, dtype=shape.dtype, device=device)
-        self._states = torch.zeros(self.layers, slots, *state, dtype=torch.float32, device=device)
+        self._windows = zeros((self.layers, slots, *window), dtype=shape.dtype, device=device)
+        self._states = zeros((self.layers, slots, *state), dtype=torch.float32, device=device)
         self.windows: list[Tensor] = list(self._windows)
         self.states: list[Tensor] = list(self._states)
         self._free = list(range(slots - 1, SCRATCH_SLOT, -1))
@@ -80,5 +83,6 @@ def slots_within(shape: KvShape, room_bytes: int) -> int:
     """How many slots fit beside pages, but no more than are of use; the scratch slot counts."""
     if not shape.states:
         return 1
-    share = _SHARE if shape.bytes_per_token else 1.0
-    return min(int(room_bytes * share) // slot_bytes(shape), _MOST_SLOTS)
+    fitting = room_bytes // slot_bytes(shape)
+    shared = int(fitting * _SHARE) if shape.bytes_per_token else fitting
+    return min(max(shared, min(fitting, _LEAST_SLOTS)), _MOST_SLOTS)

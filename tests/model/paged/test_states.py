@@ -12,8 +12,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from model.errors import ModelTooLargeError
 from model.kv_cache import KvShape, StateShape
+from model.memory import resident_bytes
 from model.paged.cache import PagedCache, PagedCaches
-from model.paged.pool import PAGE_TOKENS, PagePool
+from model.paged.pool import PAGE_TOKENS, PagePool, pages_within
 from model.paged.snapshots import marks
 from model.paged.states import SCRATCH_SLOT, StatePool, slot_bytes, slots_within
 from model.paged.tree import Node
@@ -263,11 +264,34 @@ def test_of_a_long_prompt_few_states_are_kept_and_more_towards_its_end() -> None
     assert all(end - earlier <= 4 * max(end - later, 512) for earlier, later in pairwise(kept))
 
 
+def test_slots_that_take_all_room_leave_pages_that_take_none() -> None:
+    alone = KvShape(layers=0, kv_heads=0, head_dim=0, states=HYBRID.states)
+    room_bytes = 5 * slot_bytes(alone)
+    left_bytes = room_bytes - slots_within(alone, room_bytes) * slot_bytes(alone)
+    assert left_bytes == 0
+    assert pages_within(alone, left_bytes, most_tokens=1000) == 17
+    assert PagePool(alone, pages=17, device=CPU).page_bytes == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_nobody_wrote_takes_no_memory(dtype: torch.dtype) -> None:
+    """Of a pool of 256 MB, and of one of pages."""
+    large = KvShape(layers=1, kv_heads=1, head_dim=2**17, states=(StateShape((3, 16), (2**20,)),), dtype=dtype)
+    before_bytes = resident_bytes()
+    states, pages = StatePool(large, slots=64, device=CPU), PagePool(large, pages=9, device=CPU)
+    states.clear(5)
+    assert resident_bytes() - before_bytes < 64 << 20
+    assert not states.states[0][63].any()
+    assert not pages.keys[0][-1].any()
+    assert (states.windows[0].dtype, pages.keys[0].dtype) == (dtype, dtype)
+
+
 def test_slots_share_the_room_with_pages() -> None:
     each = slot_bytes(HYBRID)
     assert each == 3 * 4 * (3 * 5 + 2 * 4)
     alone = KvShape(layers=0, kv_heads=0, head_dim=0, states=HYBRID.states)
     assert slots_within(HYBRID, 8 * each) == 4
+    assert [slots_within(HYBRID, count * each) for count in (1, 2, 3)] == [1, 2, 2]  # one and the scratch slot
     assert slots_within(alone, 8 * each) == 8
     assert slots_within(alone, 10**9) == 33
     assert slots_within(SHAPE, 10**9) == 1
