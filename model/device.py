@@ -43,6 +43,12 @@ def pick_devices(name: str, processes: int) -> tuple[torch.device, ...]:
     return tuple(torch.device("cuda", number) for number in range(processes))
 
 
+def settle_on(device: torch.device) -> None:
+    """Have the calling thread, and no other, mean this GPU where kernels, streams and captures name none."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+
+
 def free_bytes(device: torch.device) -> int:
     """Memory that nobody uses."""
     if device.type == "cuda":

@@ -18,7 +18,7 @@ from model.chat_template import ChatTemplate
 from model.checkpoint.chat import read_chat_template
 from model.constraint import Constraint, Constraints
 from model.conversation import converse
-from model.device import device_dtype, pick_devices
+from model.device import device_dtype, pick_devices, settle_on
 from model.errors import EngineError, RequestError
 from model.fim import FORMATS, detect
 from model.load import pick_dtype
@@ -68,6 +68,8 @@ class LocalEngine:
         as many threads."""
         family = fim_family or detect(tokenizer.vocabulary)
         trained = served.config.context_tokens
+        device = served.device if isinstance(served, LoadedOnDevice) else torch.device("cpu")
+        settle_on(device)
         self._runner, context, running = make_runner(
             served,
             context_tokens=min(context_tokens or trained, trained),
@@ -81,7 +83,7 @@ class LocalEngine:
             fim_family=family,
             context_tokens=context,
             parameters=served.parameters,
-            device=str(served.device) if isinstance(served, LoadedOnDevice) else "cpu",
+            device=str(device),
             quantization=served.quantization,
         )
         self._tokenizer = tokenizer
@@ -96,6 +98,7 @@ class LocalEngine:
             self._runner,
             running=running,
             queue=queue,
+            device=device,
             threads=threads,
             pace=pace,
             followers=self._followers,

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import torch
 
+from model.device import settle_on
 from model.errors import EngineError, EngineUnavailableError, RequestError
 from model.parallel.followers import Followers, failure
 from model.runners import Runs
@@ -24,6 +25,7 @@ class Stepper:
     """Runs what is added, step by step in a thread of its own, until it is closed or loses a follower.
 
     `running` sequences of a class take turns, and `queue` wait. `threads` is for kernels; `pace` None: always so many.
+    `device` is where the runner computes.
     `lost` is told, on a thread, when one of the `followers` dies.
     """
 
@@ -33,6 +35,7 @@ class Stepper:
         *,
         running: int,
         queue: int,
+        device: torch.device,
         threads: int,
         pace: ThreadPace | None,
         followers: Followers | None,
@@ -40,6 +43,7 @@ class Stepper:
     ) -> None:
         self._runner = runner
         self._scheduler = Scheduler(running=running, queue=queue)
+        self._device = device
         self._threads = threads
         self._pace = pace
         self._wake = threading.Condition()
@@ -73,6 +77,7 @@ class Stepper:
 
     def _work(self) -> None:
         torch.set_num_threads(self._threads)  # counts for the thread that calls it
+        settle_on(self._device)  # so does this
         while self._wait():
             self._step()
         for sequence in self._scheduler.drain():

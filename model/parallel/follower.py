@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 import torch
 
+from model.device import settle_on
 from model.errors import TerselyError
 from model.merge import read_adapter
 from model.on_device import LoadedOnDevice
@@ -74,8 +75,7 @@ def _listen(stream: BinaryIO, orders: SimpleQueue[Order]) -> None:
 
 def _load(order: Load) -> LoadedOnDevice:
     torch.set_num_threads(order.threads)
-    if order.device.type == "cuda":
-        torch.cuda.set_device(order.device)
+    settle_on(order.device)
     meet(
         order.place,
         rank=order.part.rank,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,13 +14,17 @@ from torch import Tensor
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.decoder import fill_decoder
 from model.checkpoint.huggingface import HuggingFaceCheckpoint
-from model.device import device_dtype, free_bytes, pick_device, pick_devices
+from model.device import device_dtype, free_bytes, pick_device, pick_devices, settle_on
 from model.errors import UsageError
 from model.experts.projection import QuantizedProjection
 from model.experts.quantized import QuantizedStack
 from model.linear import GROUP, dequantize_int4, quantize_int4
-from model.on_device import check_format, fill_on_device, plan_slots, weigh
-from model.packer import is_packed
+from model.local import LocalEngine
+from model.on_device import LoadedOnDevice, check_format, fill_on_device, plan_slots, weigh
+from model.open_model import open_on_device
+from model.packer import Quantize, is_packed
+from model.runners import Runs, make_runner
+from tests.model.test_open_model import write_tokenizer
 from tests.model.tiny_hf import CASES, VOCABULARY, Case, write_hf
 
 CPU = torch.device("cpu")
@@ -47,6 +53,28 @@ def test_a_device_for_each_process(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(UsageError, match=message) as caught:
             pick_devices(name, processes)
         assert caught.value.hint
+
+
+async def test_a_gpu_that_is_not_the_first_is_meant_by_every_thread_that_computes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kernels, streams and captures go to the thread's own device, which is the first one where nobody says."""
+    told: list[tuple[str, object]] = []
+
+    def make(*args: Any, **options: Any) -> tuple[Runs, int, int]:
+        told.append((threading.current_thread().name, "runner"))
+        return make_runner(*args, **options)
+
+    second, here = torch.device("cuda:1"), threading.current_thread().name
+    folder = write_tokenizer(write_hf(tmp_path / "tiny", CASES["llama-2"]))
+    loaded, tokenizer = open_on_device(folder, CPU, dtype=torch.float32, quantize=Quantize.NONE, room_bytes=10**9)
+    monkeypatch.setattr(LoadedOnDevice, "device", second)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda one: told.append((threading.current_thread().name, one)))
+    monkeypatch.setattr("model.local.make_runner", make)
+    await LocalEngine(loaded, tokenizer, name="second").aclose()
+    assert told == [(here, second), (here, "runner"), ("tersely-engine", second)]
+    settle_on(CPU)
+    assert len(told) == 3
 
 
 @pytest.mark.parametrize("name", ["tpu", "cuda:x", "", "cuda:-1"])
