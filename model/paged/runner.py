@@ -178,10 +178,7 @@ class PagedRunner(Chooser):
 
     def _read(self, picked: Several[Sequence], seats: list[_Seat]) -> list[Outcome]:
         """Parts of prompts. Tokens are chosen for those that come to their end."""
-        for sequence, seat in zip(picked, seats, strict=True):
-            held = len(seat.cache.tokens)
-            end = len(sequence.prompt) + len(sequence.generated)
-            self._caches.begin(seat.cache, marks(held, held + len(seat.new), end=end))
+        self._begin(picked, seats)
         spans = self._spans(seats)
         hidden = self._decoder.ragged([token for seat in seats for token in seat.new], spans)[spans.last_rows]
         ready = [
@@ -199,9 +196,13 @@ class PagedRunner(Chooser):
 
     def _write(self, picked: Several[Sequence], seats: list[_Seat]) -> list[Outcome]:
         """The next tokens, and as many behind them as were drafted right."""
-        for seat in seats:
-            self._caches.begin(seat.cache, [])
-        made = self._steady(picked, seats) if self._stage is not None else self._unsteady(picked, seats)
+        if self._stage is None:
+            self._begin(picked, seats)
+            made = self._unsteady(picked, seats)
+        else:  # whose shapes have no room for states on the way
+            for seat in seats:
+                self._caches.begin(seat.cache, [])
+            made = self._steady(picked, seats)
         outcomes = []
         for sequence, seat, tokens, logits in zip(picked, seats, made.tokens, made.logits, strict=False):
             first = len(seat.new) - len(seat.draft) - 1
@@ -209,6 +210,13 @@ class PagedRunner(Chooser):
             self._keep(seat, first + 1 + right)
             outcomes.append(outcome)
         return outcomes
+
+    def _begin(self, picked: Several[Sequence], seats: list[_Seat]) -> None:
+        """States change, and are kept near the ends of prompts."""
+        for sequence, seat in zip(picked, seats, strict=True):
+            held, end = len(seat.cache.tokens), len(sequence.prompt) + len(sequence.generated)
+            reading = held < len(sequence.prompt)
+            self._caches.begin(seat.cache, marks(held, held + len(seat.new), end=end) if reading else [])
 
     def _steady(self, picked: Several[Sequence], seats: list[_Seat]) -> Made:
         assert self._stage is not None

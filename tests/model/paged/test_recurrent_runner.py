@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.api import Priority, SamplingParams
+from model.api import Grammar, GrammarKind, Priority, SamplingParams
 from model.checkpoint.gguf import GgufFile
 from model.decoder import Decoder
 from model.errors import RequestError
@@ -22,6 +22,7 @@ from tests.model.tiny import write_tiny
 
 NAMES = ("mamba-2", "granite-4", "qwen3-next")
 ONE = SamplingParams(max_tokens=1, ignore_eos=True)
+SHORT = SamplingParams(max_tokens=5, ignore_eos=True)
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -119,7 +120,6 @@ def test_a_cancelled_sequence_gives_its_slot_back_with_the_next_step(loaded: Loa
     assert table.outcome(second) == alone_with(loaded, PROMPTS[0], GREEDY)  # of the first nothing is left in it
 
 
-SHORT = SamplingParams(max_tokens=5, ignore_eos=True)
 ACTIONS = st.lists(
     st.one_of(st.integers(0, len(PROMPTS) - 1), st.sampled_from(["step", "step", "cancel"])), max_size=25
 )
@@ -161,6 +161,30 @@ def test_a_prompt_goes_on_from_the_nearest_states(loaded: Loaded) -> None:
         table.finish()
         assert again.cached_tokens == reused
         assert table.outcome(again) == alone_with(loaded, changed, GREEDY)
+
+
+@pytest.mark.parametrize("steady", [False, True])
+def test_of_a_prompt_that_grows_by_a_key_few_tokens_are_read(loaded: Loaded, steady: bool) -> None:
+    """Two where a token more costs time; in steps of fixed shape, whose states are kept behind the last token alone, up
+    to as many as such a step takes."""
+    table, prompt, read = Table(loaded, steady=steady, slots=30), list(PROMPTS[3]), []
+    for _ in range(11):
+        sequence = table.add(prompt, SHORT)
+        table.finish()
+        read.append(len(prompt) - sequence.cached_tokens)
+        prompt.append((sequence.generated[0] + 1) % 50)  # something else than was written
+    assert read[1:] == ([2, 3, 4, 5, 6, 7, 8, 9, 2, 3] if steady else [2] * 10)
+    assert table.outcome(sequence) == alone_with(loaded, prompt[:-1], SHORT)
+
+
+def test_what_a_grammar_forces_takes_no_slots_on_the_way(loaded: Loaded) -> None:
+    """Nobody is likely to come back there."""
+    table = Table(loaded, slots=30)
+    grammar = Grammar(kind=GrammarKind.REGEX, text="(ab|cd)bababa(ab|cd)babababababababa")
+    sequence = table.add(PROMPTS[5], SamplingParams(max_tokens=40, grammar=grammar))
+    table.finish()
+    assert table.runner.steps < len(sequence.generated)
+    assert table.caches.kept_states == 1  # behind all of it
 
 
 def test_a_step_that_fails_leaves_no_states_behind(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
