@@ -13,7 +13,7 @@ from model.paged.decoder import PagedDecoder
 from model.paged.pool import PagePool, pages_within
 from model.paged.runner import PROMPT_TOKENS, PagedRunner
 from model.paged.stage import MOST_QUERIES, Stage
-from model.paged.states import StatePool, slot_bytes, slots_within
+from model.paged.states import StatePool, least_bytes, slot_bytes, slots_within
 from model.parallel.leading import LeadingDecoder, LeadingPool, LeadingStage, Tell
 
 _GPU_SHARE = 0.85
@@ -67,9 +67,10 @@ def lay_out(
     device = reference.embedding.weight.device
     attention = pick_attention(device)
     decoder = PagedDecoder(reference, attention) if tell is None else LeadingDecoder(reference, attention, tell)
-    room_bytes = int(free_bytes(device) * _GPU_SHARE) if device.type == "cuda" else cache_bytes
-    most_tokens = max(_CONTEXTS * context_tokens, _LEAST_TOKENS)
     shape, joined = decoder.kv_shape, decoder.joined
+    on_cpu_bytes = max(cache_bytes, least_bytes(shape))
+    room_bytes = int(free_bytes(device) * _GPU_SHARE) if device.type == "cuda" else on_cpu_bytes
+    most_tokens = max(_CONTEXTS * context_tokens, _LEAST_TOKENS)
     slots = slots_within(shape, room_bytes)
     pages = pages_within(shape, room_bytes - slots * slot_bytes(shape), most_tokens=most_tokens)
     pages = pages if agree is None else agree(pages)

@@ -86,3 +86,9 @@ def slots_within(shape: KvShape, room_bytes: int) -> int:
     fitting = room_bytes // slot_bytes(shape)
     shared = int(fitting * _SHARE) if shape.bytes_per_token else fitting
     return min(max(shared, min(fitting, _LEAST_SLOTS)), _MOST_SLOTS)
+
+
+def least_bytes(shape: KvShape) -> int:
+    """The room in which one sequence can run, whatever share of the memory is for what is remembered."""
+    share = _SHARE if shape.bytes_per_token else 1.0
+    return int(_LEAST_SLOTS * slot_bytes(shape) / share) if shape.states else 0

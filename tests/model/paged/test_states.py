@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,9 +16,11 @@ from model.kv_cache import KvShape, StateShape
 from model.memory import resident_bytes
 from model.paged.cache import PagedCache, PagedCaches
 from model.paged.pool import PAGE_TOKENS, PagePool, pages_within
+from model.paged.serve import lay_out
 from model.paged.snapshots import marks
 from model.paged.states import SCRATCH_SLOT, StatePool, slot_bytes, slots_within
 from model.paged.tree import Node
+from tests.model.paged.models import reference
 from tests.model.paged.test_cache import RUNS, SHAPE, assert_true, compute, stamps, text
 
 CPU = torch.device("cpu")
@@ -284,6 +287,13 @@ def test_what_nobody_wrote_takes_no_memory(dtype: torch.dtype) -> None:
     assert not states.states[0][63].any()
     assert not pages.keys[0][-1].any()
     assert (states.windows[0].dtype, pages.keys[0].dtype) == (dtype, dtype)
+
+
+def test_on_a_cpu_one_sequence_always_finds_a_slot(tmp_path: Path) -> None:
+    """A large model's states may be more than the share of the memory that caches have."""
+    decoder, _ = lay_out(reference(tmp_path, "mamba-2").cpu(), context_tokens=256, cache_bytes=1)
+    assert decoder.states.slots == 2
+    assert decoder.pool.free_pages > 0
 
 
 def test_slots_share_the_room_with_pages() -> None:
