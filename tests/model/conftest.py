@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from model import hub
 from model.checkpoint.gguf import GgufFile
 from model.checkpoint.llama import load_decoder
 from model.decoder import Decoder
 from tests.model.tiny import write_tiny
+
+torch.set_num_threads(1)  # tiny models gain nothing by a second thread, and lose nine tenths where its core is taken
 
 
 @pytest.fixture(scope="session")
