@@ -6,9 +6,10 @@ Each round continues another place of this repository's own code greedily from a
 again while another process keeps one core at work. `--peer` is an interpreter with llama-cpp-python, when this one has
 none: installing it compiles llama.cpp for this machine. The clock is the one on the wall.
 
-tersely runs the file's own 4-bit weights, without drafts (which llama.cpp has not got) and with; llama.cpp runs them as
-it always does. Both read 512 tokens a batch at the most. `same_tokens` counts how far both texts agree: they round
-differently, so a near tie may part them.
+tersely runs the file's own 4-bit weights, without drafts (which llama.cpp has not got), with them, and as it is served:
+with drafts, and on as many of the threads as have a core to themselves, which the engine counts whenever steps slow
+down. llama.cpp runs them as it always does. Both read 512 tokens a batch at the most. `same_tokens` counts how far both
+texts agree: they round differently, so a near tie may part them.
 """
 
 from __future__ import annotations
@@ -34,12 +35,15 @@ from model.checkpoint.gguf import GgufFile
 from model.errors import UsageError
 from model.load import load_served, pick_dtype
 from model.packer import Quantize
+from model.threads import CoresTaken, own_cores
 from model.tokenizer import read_tokenizer
 
-OURS, DRAFTED, PEER = "tersely", "tersely with drafts", "llama.cpp"
+OURS, DRAFTED, SERVED, PEER = "tersely", "tersely with drafts", "tersely as served", "llama.cpp"
 KINDS = ("prefill", "decode")
 AIMS = {"prefill": 4.0, "decode": 1.3}
 _ROOM_TOKENS = 256
+_COUNTED_S = 1.0
+"""So long it is looked which cores others take."""
 
 
 class Peer:
@@ -105,18 +109,24 @@ def compare(model: Path, python: str, *, threads: int, context: int, rounds: int
     After `limit_s` no further round begins, once one was counted: with every core taken, llama.cpp's threads wait for
     each other so long that a round lasts minutes.
     """
-    torch.set_num_threads(threads)
     with GgufFile(model) as file:
         served = load_served(file, dtype=pick_dtype("auto"), quantize=Quantize.AUTO)
         tokenizer = read_tokenizer(file)
+
+    def measure(ids: list[int], *, threads: int, drafts: bool) -> Measured:
+        torch.set_num_threads(threads)
+        return measure_tersely(served, tokenizer, ids, time.perf_counter, drafts=drafts)
+
     peer = Peer(python, model, threads=threads, context_tokens=context + _ROOM_TOKENS)
     turns: list[dict[str, Measured]] = []
+    free = _free_of(threads)
     began = time.monotonic()
     for ids in places(model, context=context, count=rounds + 1):
         turns.append(
             {
-                OURS: measure_tersely(served, tokenizer, ids, time.perf_counter, drafts=False),
-                DRAFTED: measure_tersely(served, tokenizer, ids, time.perf_counter, drafts=True),
+                OURS: measure(ids, threads=threads, drafts=False),
+                DRAFTED: measure(ids, threads=threads, drafts=True),
+                SERVED: measure(ids, threads=free, drafts=True),
                 PEER: peer.measure(ids),
             }
         )
@@ -126,6 +136,7 @@ def compare(model: Path, python: str, *, threads: int, context: int, rounds: int
     turns = turns[1:]
     return {
         "threads": threads,
+        "threads_as_served": free,
         "rounds": len(turns),
         "llama_cpp_python": peer.version,
         "tokens_per_second": {
@@ -137,10 +148,17 @@ def compare(model: Path, python: str, *, threads: int, context: int, rounds: int
                 kind: round(statistics.median(getattr(t[name], kind) / getattr(t[PEER], kind) for t in turns), 2)
                 for kind in KINDS
             }
-            for name in (OURS, DRAFTED)
+            for name in (OURS, DRAFTED, SERVED)
         },
         "same_tokens": [_agreement(turn[OURS].tokens, turn[PEER].tokens) for turn in turns],
     }
+
+
+def _free_of(threads: int) -> int:
+    """How many of so many threads have a core that nobody else keeps busy, as the engine counts them; at least 1."""
+    taken = CoresTaken()
+    time.sleep(_COUNTED_S)
+    return min(threads, max(1, own_cores() - round(taken())))
 
 
 def _agreement(ours: tuple[int, ...], theirs: tuple[int, ...]) -> int:
@@ -155,14 +173,14 @@ def draw(figures: dict[str, Any], path: Path) -> None:
     from matplotlib import pyplot
 
     runs = figures["runs"]
-    figure, axes = pyplot.subplots(1, 2, figsize=(12, 1.2 + 0.9 * len(runs)), constrained_layout=True)
+    figure, axes = pyplot.subplots(1, 2, figsize=(12, 1.2 + 1.1 * len(runs)), constrained_layout=True)
     for axis, kind in zip(axes, KINDS, strict=True):
-        for offset, name in enumerate((OURS, DRAFTED, PEER)):
-            at = [place * 4 + offset for place in range(len(runs))]
+        for offset, name in enumerate((OURS, DRAFTED, SERVED, PEER)):
+            at = [place * 5 + offset for place in range(len(runs))]
             values = [run["tokens_per_second"][name][kind] for run in runs]
-            bars = axis.barh(at, values, color=("#36c", "#69e", "#888")[offset], label=name)
+            bars = axis.barh(at, values, color=("#36c", "#69e", "#3a9", "#888")[offset], label=name)
             axis.bar_label(bars, fmt="%.0f", padding=3)
-        axis.set_yticks([place * 4 + 1 for place in range(len(runs))], [_setting(run) for run in runs])
+        axis.set_yticks([place * 5 + 1.5 for place in range(len(runs))], [_setting(run) for run in runs])
         axis.invert_yaxis()
         axis.margins(x=0.14)
         axis.set_title(f"{kind}, tokens/s, {figures['context_tokens']} tokens before")
