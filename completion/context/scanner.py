@@ -6,6 +6,7 @@ what is not read under its own name. Paths that are no text in UTF-8 are passed 
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import stat
@@ -17,6 +18,8 @@ from pathlib import Path, PurePosixPath
 from completion.context.ignore_rules import IgnoreRules
 from completion.language import PLAIN_TEXT, detect
 from completion.plain_file import read_plain
+
+_log = logging.getLogger(__name__)
 
 MAX_BYTES = 400_000
 IGNORE_FILES = (".gitignore", ".terselyignore")
@@ -152,7 +155,10 @@ class Scanner:
                     content = read_plain(self.root / folder / name, most_bytes=_MOST_IGNORE_BYTES)
                 except OSError:
                     continue
-                lines += (content or b"").decode("utf-8", "replace").splitlines()
+                if content is None:
+                    _log.warning("%s/%s is not heeded: no plain file, or too large", folder or ".", name)
+                    continue
+                lines += content.decode("utf-8", "replace").splitlines()
             rules = IgnoreRules(lines, source=f"the ignore files of {folder or '.'}")
             own = ((len(folder) + 1 if folder else 0, rules),) if lines else ()
             self._rules[folder] = own + (self._rules_for(folder.rpartition("/")[0]) if folder else ())

@@ -126,9 +126,10 @@ def test_pipes_and_devices_are_neither_read_nor_waited_for(tmp_path: Path) -> No
     assert seen(tmp_path) == ["a.py", "sub/b.py"]
 
 
-def test_an_endless_ignore_file_is_none(tmp_path: Path) -> None:
+def test_an_endless_ignore_file_is_none_and_the_log_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     make(tmp_path, {".gitignore": "a.py\n" * 400_000, "a.py": "x"})
     assert seen(tmp_path) == ["a.py"]
+    assert "./.gitignore is not heeded" in caplog.text
 
 
 @pytest.mark.skipif(os.name != "posix" or os.uname().sysname == "Darwin", reason="names are text there")
