@@ -77,7 +77,7 @@ def weigh(config: ModelConfig, quantize: str, dtype: torch.dtype, *, part: Part 
     with torch.device("meta"):
         weights = Decoder(config).state_dict()
     for name, weight in weights.items():
-        weight = weight if part is None else part.cut(name, weight)
+        weight = weight if part is None else part.cut(config, name, weight)
         each = float(dtype.itemsize)
         packed = _format(name, weight, quantize)
         if packed is not None:

@@ -110,7 +110,7 @@ def open_on_device(
         if transform is not None:
             weights = ((name, transform(name, weight.float())) for name, weight in weights)
         if part is not None:
-            weights = ((name, part.cut(name, weight)) for name, weight in weights)
+            weights = ((name, part.cut(config, name, weight)) for name, weight in weights)
         reference = fill_on_device(
             config, weights, device=device, dtype=dtype, quantize=chosen, slots=slots, progress=progress
         )

@@ -14,7 +14,7 @@ from model.paged.pool import PagePool, pages_within
 from model.paged.runner import PROMPT_TOKENS, PagedRunner
 from model.paged.stage import MOST_QUERIES, Stage
 from model.paged.states import StatePool, least_bytes, slot_bytes, slots_within
-from model.parallel.leading import LeadingDecoder, LeadingPool, LeadingStage, Tell
+from model.parallel.leading import LeadingDecoder, LeadingPool, LeadingStage, LeadingStates, Tell
 
 _GPU_SHARE = 0.85
 """Of what the weights leave free; the rest is for products of prompts and for graphs."""
@@ -62,8 +62,9 @@ def lay_out(
     agree: Agree | None = None,
     tell: Tell | None = None,
 ) -> tuple[PagedDecoder, Stage | None]:
-    """A decoder with its pool, and a GPU's captured steps. Where several processes compute, `agree` makes one number of
-    pages of what each has room for, and `tell`, the leading one's, tells the others of each step."""
+    """A decoder with its pools, and a GPU's captured steps. Where several processes compute, `agree` makes one number
+    of slots, and one of pages, of what each has room for, and `tell`, the leading one's, tells the others of each
+    step."""
     device = reference.embedding.weight.device
     attention = pick_attention(device)
     decoder = PagedDecoder(reference, attention) if tell is None else LeadingDecoder(reference, attention, tell)
@@ -72,12 +73,14 @@ def lay_out(
     room_bytes = int(free_bytes(device) * _GPU_SHARE) if device.type == "cuda" else on_cpu_bytes
     most_tokens = max(_CONTEXTS * context_tokens, _LEAST_TOKENS)
     slots = slots_within(shape, room_bytes)
+    slots = slots if agree is None else agree(slots)
     pages = pages_within(shape, room_bytes - slots * slot_bytes(shape), most_tokens=most_tokens)
     pages = pages if agree is None else agree(pages)
-    decoder.states = StatePool(shape, slots=slots, device=device)
     if tell is None:
+        decoder.states = StatePool(shape, slots=slots, device=device)
         decoder.pool = PagePool(shape, pages=pages, device=device, joined=joined)
     else:
+        decoder.states = LeadingStates(shape, slots=slots, device=device, tell=tell)
         decoder.pool = LeadingPool(shape, pages=pages, device=device, joined=joined, tell=tell)
     if device.type != "cuda":
         return decoder, None

@@ -27,7 +27,7 @@ from model.paged.spans import Spans
 from model.paged.stage import Stage
 from model.parallel.channel import receive, send
 from model.parallel.meeting import meet
-from model.parallel.orders import Copy, LayOut, Load, Order, Read, Report, Stop, Write
+from model.parallel.orders import ClearStates, Copy, CopyStates, LayOut, Load, Order, Read, Report, Stop, Write
 from model.parallel.room import PATIENCE, least, room_bytes
 
 logger = logging.getLogger(__name__)
@@ -106,15 +106,20 @@ def _follow(orders: SimpleQueue[Order], loaded: LoadedOnDevice) -> None:
                     loaded.reference,
                     context_tokens=context_tokens,
                     cache_bytes=cache_bytes,
-                    agree=lambda pages: least(pages, loaded.device),
+                    agree=lambda count: least(count, loaded.device),
                 )
             case Read() as read:
-                decoder.ragged(list(read.tokens), Spans(read.queries, read.lengths, read.pages, loaded.device))
+                spans = Spans(read.queries, read.lengths, read.pages, loaded.device, read.states)
+                decoder.ragged(list(read.tokens), spans)
             case Write(works=works, kind=kind):
                 assert stage is not None
                 stage.run(works, kind)
             case Copy() as copy:
                 decoder.pool.copy(copy.source, copy.target, copy.tokens)
+            case ClearStates(slot):
+                decoder.states.clear(slot)
+            case CopyStates(source, target):
+                decoder.states.copy(source, target)
             case Stop():
                 return
             case Load():

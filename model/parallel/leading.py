@@ -18,7 +18,8 @@ from model.paged.pool import PagePool
 from model.paged.sampling import Kind
 from model.paged.spans import Spans
 from model.paged.stage import Made, Stage, Work
-from model.parallel.orders import Copy, Order, Read, Write
+from model.paged.states import StatePool
+from model.parallel.orders import ClearStates, Copy, CopyStates, Order, Read, Write
 
 Tell = Callable[[Order], None]
 
@@ -32,7 +33,15 @@ class LeadingDecoder(PagedDecoder):
 
     def ragged(self, tokens: list[int], spans: Spans) -> Tensor:
         """As `PagedDecoder.ragged`."""
-        self._tell(Read(tokens=tokens, queries=spans.queries, lengths=spans.lengths, pages=spans.pages))
+        self._tell(
+            Read(
+                tokens=tokens,
+                queries=spans.queries,
+                lengths=spans.lengths,
+                pages=spans.pages,
+                states=spans.states,
+            )
+        )
         return super().ragged(tokens, spans)
 
 
@@ -47,6 +56,24 @@ class LeadingPool(PagePool):
         """As `PagePool.copy`."""
         self._tell(Copy(source=source, target=target, tokens=tokens))
         super().copy(source, target, tokens)
+
+
+class LeadingStates(StatePool):
+    """A `StatePool` whose slots hold in each process the states of that one's heads."""
+
+    def __init__(self, shape: KvShape, *, slots: int, device: torch.device, tell: Tell) -> None:
+        super().__init__(shape, slots=slots, device=device)
+        self._tell = tell
+
+    def clear(self, slot: int) -> None:
+        """As `StatePool.clear`."""
+        self._tell(ClearStates(slot))
+        super().clear(slot)
+
+    def copy(self, source: int, target: int) -> None:
+        """As `StatePool.copy`."""
+        self._tell(CopyStates(source, target))
+        super().copy(source, target)
 
 
 class LeadingStage(Stage):

@@ -10,6 +10,7 @@ import torch
 
 from model.packer import Quantize
 from model.paged.sampling import Kind
+from model.paged.spans import Remembered
 from model.paged.stage import Work
 from model.parallel.shard import Part
 
@@ -30,7 +31,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayOut:
-    """Make room for keys and values, as `model.paged.serve.lay_out`."""
+    """Make room for keys, values and states, as `model.paged.serve.lay_out`."""
 
     context_tokens: int
     cache_bytes: int
@@ -44,6 +45,7 @@ class Read:
     queries: tuple[int, ...]
     lengths: tuple[int, ...]
     pages: tuple[tuple[int, ...], ...]
+    states: tuple[Remembered, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +66,26 @@ class Copy:
 
 
 @dataclass(frozen=True, slots=True)
+class ClearStates:
+    """`StatePool.clear`."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class CopyStates:
+    """`StatePool.copy`."""
+
+    source: int
+    target: int
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """End."""
 
 
-Order = Load | LayOut | Read | Write | Copy | Stop
+Order = Load | LayOut | Read | Write | Copy | ClearStates | CopyStates | Stop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

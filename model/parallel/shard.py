@@ -1,8 +1,8 @@
 """One process's part of a decoder: heads and dense blocks by rows (Shoeybi et al. 2019), experts whole.
 
-Every process holds embeddings, norms, routers and the head; of each layer its heads, its part of dense blocks, and its
-experts. What attention and MLP give is summed over the processes, and is then the same in all of them. Any backend of
-torch.distributed: gloo on CPUs, NCCL on GPUs (not yet measured).
+Every process holds embeddings, norms, routers and the head; of each layer its heads, with their recurrent states, its
+part of dense blocks, and its experts. What mixer and MLP give is summed over the processes, and is then the same in all
+of them. Any backend of torch.distributed: gloo on CPUs, NCCL on GPUs (not yet measured).
 
 Legend: W processes, H heads, G key/value heads, E head dimensions, I intermediate, X experts.
 """
@@ -15,20 +15,23 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from model.config import LayerConfig, ModelConfig
+from model.config import NO_MLP, AttentionConfig, LayerConfig, ModelConfig, RecurrentConfig
 from model.decoder import Decoder, Layer
 from model.errors import UsageError
 from model.experts.compute import compute_experts
 from model.layers.attention import Attention
+from model.layers.delta import Delta
 from model.layers.latent import LatentAttention
 from model.layers.mixture import Mixture
+from model.layers.state_space import StateSpace
+from model.parallel.recurrent import RecurrentPart
 
 _ATTENTION_ROWS = ("q_proj", "k_proj", "v_proj", "gate_proj", "q_up_proj", "kv_up_proj", "sinks")
 _MLP_ROWS = ("gate_proj", "up_proj", "shared.gate_proj", "shared.up_proj")
 _EXPERT_BIASES = ("gate_bias", "up_bias", "down_bias")
 _ROWS = {f"attention.{name}" for name in _ATTENTION_ROWS} | {f"mlp.{name}" for name in _MLP_ROWS + _EXPERT_BIASES}
 """Cut by what they give, or by heads or experts; a stack of experts, which has three dimensions, always is."""
-_COLUMNS = {"attention.o_proj", "mlp.down_proj", "mlp.shared.down_proj"}
+_COLUMNS = {"attention.o_proj", "mixer.out_proj", "mlp.down_proj", "mlp.shared.down_proj"}
 """Cut by what they read; their bias is added once."""
 
 
@@ -39,13 +42,18 @@ class Part:
     rank: int
     processes: int
 
-    def cut(self, name: str, weight: Tensor) -> Tensor:
-        """This part of one of a whole decoder's weights: a copy, so that the whole can be freed."""
-        owner = name.split(".", 2)[2] if name.startswith("layers.") else name
+    def cut(self, config: ModelConfig, name: str, weight: Tensor) -> Tensor:
+        """This part of one of the weights of the whole decoder that `config` describes: a copy, so that the whole can
+        be freed."""
+        _, number, owner = name.split(".", 2) if name.startswith("layers.") else ("", "", name)
         is_bias = owner.endswith(".bias")
         owner = owner.removesuffix(".weight").removesuffix(".bias")
         if owner in _ROWS or (owner in _COLUMNS and weight.dim() == 3):
             return weight.chunk(self.processes, 0)[self.rank].clone()
+        if owner.startswith("mixer.") and owner not in _COLUMNS:
+            mixer = config.layers[int(number)].mixer
+            assert isinstance(mixer, RecurrentConfig)
+            return self._recurrent(mixer).cut(owner.removeprefix("mixer."), weight)
         if owner not in _COLUMNS:
             return weight
         if is_bias:
@@ -58,24 +66,35 @@ class Part:
         configs = []
         for layer in decoder.layers:
             assert isinstance(layer, Layer)
-            attention = layer.attention
-            assert isinstance(attention, Attention | LatentAttention)
-            layer.config = self._config(layer.config)
-            configs.append(layer.config)
-            attention.config = layer.config.attention
-            attention.o_proj = SumAcross(attention.o_proj, group)  # type: ignore[assignment]
-            if isinstance(layer.mlp, Mixture):
-                first = self.rank * (layer.mlp.router.config.experts // self.processes)
-                layer.mlp = SumAcross(SomeExperts(layer.mlp, first=first), group)
+            if isinstance(layer.config.mixer, RecurrentConfig):
+                mixer = layer.mixer
+                assert isinstance(mixer, StateSpace | Delta)
+                self._recurrent(layer.config.mixer).join(mixer, group)
+                mixer.out_proj = SumAcross(mixer.out_proj, group)  # type: ignore[assignment]
+                layer.config = replace(layer.config, mixer=mixer.config)
             else:
-                layer.mlp = SumAcross(layer.mlp, group)
+                attention = layer.attention
+                assert isinstance(attention, Attention | LatentAttention)
+                attention.config = self._attention(layer.config.attention)
+                attention.o_proj = SumAcross(attention.o_proj, group)  # type: ignore[assignment]
+                layer.config = replace(layer.config, mixer=attention.config)
+            configs.append(layer.config)
+            if layer.config.mlp != NO_MLP:
+                layer.mlp = SumAcross(self._mlp(layer.mlp), group)
         decoder.config = replace(decoder.config, layers=tuple(configs))
 
-    def _config(self, config: LayerConfig) -> LayerConfig:
-        """The table's row for one part. Latent attention remembers the same in every process."""
-        attention = config.attention
-        kv_heads = attention.kv_heads if attention.latent is not None else attention.kv_heads // self.processes
-        return replace(config, mixer=replace(attention, heads=attention.heads // self.processes, kv_heads=kv_heads))
+    def _mlp(self, mlp: nn.Module) -> nn.Module:
+        if not isinstance(mlp, Mixture):
+            return mlp
+        return SomeExperts(mlp, first=self.rank * (mlp.router.config.experts // self.processes))
+
+    def _recurrent(self, mixer: RecurrentConfig) -> RecurrentPart:
+        return RecurrentPart(whole=mixer, rank=self.rank, processes=self.processes)
+
+    def _attention(self, config: AttentionConfig) -> AttentionConfig:
+        """One part's heads. Latent attention remembers the same in every process."""
+        kv_heads = config.kv_heads if config.latent is not None else config.kv_heads // self.processes
+        return replace(config, heads=config.heads // self.processes, kv_heads=kv_heads)
 
 
 class SumAcross(nn.Module):
@@ -117,25 +136,29 @@ class SomeExperts(nn.Module):
 def check_shardable(config: ModelConfig, processes: int) -> None:
     """Raises `UsageError` for a number of processes that heads, blocks or experts cannot be shared by."""
     for layer in config.layers:
-        if not layer.is_attention:
-            raise UsageError(
-                f"Recurrent layers ({config.architecture}) are not cut over processes.", hint="Use one process."
-            )
-        if layer.attention.index is not None:
+        if layer.is_attention and layer.attention.index is not None:
             raise UsageError(
                 f"Layers that choose which tokens they see ({config.architecture}) are not cut over processes.",
                 hint="Use one process.",
             )
-        shared = {"attention heads": layer.attention.heads}
-        if layer.attention.latent is None:
-            shared["key/value heads"] = layer.attention.kv_heads
-        shared["experts" if layer.mlp.router else "numbers of the MLP"] = (
-            layer.mlp.router.experts if layer.mlp.router else layer.mlp.intermediate
-        )
-        shared["numbers of the shared expert"] = layer.mlp.shared
-        for what, count in shared.items():
+        for what, count in _shared(layer).items():
             if count % processes:
                 raise UsageError(
                     f"{count} {what} cannot be shared by {processes} processes.",
                     hint="Use a number of processes that divides them.",
                 )
+
+
+def _shared(layer: LayerConfig) -> dict[str, int]:
+    """What a layer's parts are counted in, and how many there are."""
+    if isinstance(layer.mixer, RecurrentConfig):
+        shared = {"recurrent heads": layer.mixer.heads}
+    else:
+        shared = {"attention heads": layer.mixer.heads}
+        if layer.mixer.latent is None:
+            shared["key/value heads"] = layer.mixer.kv_heads
+    if layer.mlp.router is None:
+        shared["numbers of the MLP"] = layer.mlp.intermediate
+    else:
+        shared["experts"] = layer.mlp.router.experts
+    return shared | {"numbers of the shared expert": layer.mlp.shared}

@@ -148,7 +148,7 @@ def test_processes_end_with_the_one_that_leads() -> None:
     ("case", "processes", "quantize", "message"),
     [
         ("mixtral", 3, "none", "4 attention heads cannot be shared by 3"),
-        ("mamba-2", 2, "none", "Recurrent layers"),
+        ("mamba-2", 3, "none", "8 recurrent heads cannot be shared by 3"),
     ],
 )
 def test_what_cannot_be_cut_is_refused_before_anything_starts(
