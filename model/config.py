@@ -286,7 +286,8 @@ class ModelConfig:
 
     @property
     def is_plain(self) -> bool:
-        """Is it all llama blocks of one shape: what the packed serving path computes?"""
+        """Is it all llama blocks of one shape, with biases on queries, keys and values or without: what the packed
+        serving path computes?"""
         layer = self.layers[0]
         if not layer.is_attention:
             return False
@@ -297,6 +298,7 @@ class ModelConfig:
                 kv_heads=layer.attention.kv_heads,
                 head_dim=layer.attention.head_dim,
                 rope=layer.attention.rope,
+                qkv_bias=layer.attention.qkv_bias,
             ),
             mlp=MlpConfig(intermediate=layer.mlp.intermediate),
         )

@@ -73,6 +73,8 @@ class FewTokens:
         news.append((self._values, cache.value_places(start, self._rows)))
         for index, layer in enumerate(layers):
             self._heads.copy_(layer.qkv.few(self._read_norm(layer.attention_norm)))
+            if layer.qkv_bias is not None:
+                self._heads.add_(layer.qkv_bias)
             torch.mul(self._pairs, self._turns, out=self._turned)
             for new, places in news:
                 places[index].copy_(new)

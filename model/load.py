@@ -68,7 +68,7 @@ def pack(
     _, embedding = next(weights)
     layers: list[ServingLayer] = []
     for index, shape in enumerate(config.layers):
-        named = dict(next(weights) for _ in range(9))
+        named = dict(next(weights) for _ in range(12 if shape.attention.qkv_bias else 9))
         part = {name.removeprefix(f"layers.{index}."): weight for name, weight in named.items()}
         layers.append(_fused(part, packer, shape.attention))
         if progress is not None:
@@ -124,14 +124,11 @@ def _transformed(
 
 
 def _fused(part: dict[str, Tensor], packer: Packer, shape: AttentionConfig) -> ServingLayer:
-    order = interleaved(shape.head_dim, shape.rope.dimensions)
-    query = _reordered(part["attention.q_proj.weight"] * shape.head_dim**-0.5, order)
-    key = _reordered(part["attention.k_proj.weight"], order)
-    qkv = torch.cat((query, key, part["attention.v_proj.weight"]))
     gate_up = torch.cat((part["mlp.gate_proj.weight"], part["mlp.up_proj.weight"]))
     return ServingLayer(
         attention_norm=part["attention_norm.weight"],
-        qkv=packer.linear(qkv),
+        qkv=packer.linear(_heads(part, "weight", shape)),
+        qkv_bias=_heads(part, "bias", shape) if shape.qkv_bias else None,
         out=packer.linear(part["attention.o_proj.weight"]),
         mlp_norm=part["mlp_norm.weight"],
         gate_up=packer.linear(gate_up),
@@ -139,9 +136,17 @@ def _fused(part: dict[str, Tensor], packer: Packer, shape: AttentionConfig) -> S
     )
 
 
-def _reordered(weight: Tensor, order: list[int]) -> Tensor:
-    """The rows of each head in another order."""
-    return weight.view(-1, len(order), weight.shape[1])[:, order].view(weight.shape)
+def _heads(part: dict[str, Tensor], kind: str, shape: AttentionConfig) -> Tensor:
+    """The rows that make queries, keys and values, of all heads."""
+    order = interleaved(shape.head_dim, shape.rope.dimensions)
+    query = _reordered(part[f"attention.q_proj.{kind}"] * shape.head_dim**-0.5, order)
+    key = _reordered(part[f"attention.k_proj.{kind}"], order)
+    return torch.cat((query, key, part[f"attention.v_proj.{kind}"]))
+
+
+def _reordered(rows: Tensor, order: list[int]) -> Tensor:
+    """The rows of each head, [·, K] or [·], in another order."""
+    return rows.view(-1, len(order), *rows.shape[1:])[:, order].view(rows.shape)
 
 
 @torch.inference_mode()

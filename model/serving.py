@@ -112,7 +112,10 @@ class ServingDecoder:
         shape, rows = self._shape, x.shape[0]
         turning = shape.heads + shape.kv_heads
         normed = functional.rms_norm(x, layer.attention_norm.shape, layer.attention_norm, self.config.norm.epsilon)
-        heads = layer.qkv(normed).float().view(rows, -1, shape.head_dim)  # [M, H + 2 G, E]
+        heads = layer.qkv(normed).float()
+        if layer.qkv_bias is not None:
+            heads = heads + layer.qkv_bias
+        heads = heads.view(rows, -1, shape.head_dim)  # [M, H + 2 G, E]
         pairs = torch.view_as_complex(heads[:, :turning].view(rows, turning, -1, 2))
         return torch.view_as_real(pairs * turns).flatten(2), heads[:, turning:]
 

@@ -44,7 +44,7 @@ LAYOUTS: dict[str, tuple[str, ...]] = {
     "mistral pickled": ("mistral-nemo", "mixtral"),
     "mistral mamba": ("mamba-2",),
 }
-PLAIN = ("llama-2", "llama-3.1", "llama-linear", "llama-yarn", "smollm2", "mistral-nemo")
+PLAIN = ("llama-2", "llama-3.1", "llama-linear", "llama-yarn", "smollm2", "mistral-nemo", "qwen2.5-coder")
 """Models that keep a copy for long prompts beside packed integers."""
 
 

@@ -101,7 +101,7 @@ def test_an_adapter_for_a_folder_is_refused(tmp_path: Path) -> None:
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("case", ["llama-2", "llama-3.1", "smollm2", "mistral-nemo"])
+@pytest.mark.parametrize("case", ["llama-2", "llama-3.1", "smollm2", "mistral-nemo", "qwen2.5-coder"])
 def test_plain_models_are_packed_from_folders_too(case: str, tmp_path: Path) -> None:
     folder = write_tokenizer(write_hf(tmp_path / "tiny", CASES[case]))
     with torch.no_grad():
