@@ -1,5 +1,5 @@
-"""Serving by the reference modules with a key-value cache: every architecture, slower than packed weights; on a GPU
-those that pages do not hold.
+"""The reference modules with a cache for one sequence, on a CPU: every architecture, and what `model.paged` is held
+against.
 
 Legend: M new tokens, S tokens in all, D hidden, V vocabulary, G key/value heads, C capacity, E head dimensions,
 I index dimensions.
@@ -16,11 +16,11 @@ from torch.nn import functional
 
 from model.config import AttentionConfig, ModelConfig
 from model.decoder import Decoder
-from model.errors import CheckpointError
 from model.head import CANDIDATES, Head
-from model.kv_cache import KvCache, KvShape, State, StateShape
+from model.kv_cache import KvCache, KvShape, State
 from model.layers.attention import Past
 from model.layers.recurrent import Memory, Recurrence
+from model.remembered import kv_shape
 
 
 class ServesTokens(Protocol):
@@ -62,35 +62,9 @@ class CachedDecoder:
     def __init__(self, decoder: Decoder) -> None:
         self.config = decoder.config
         self.reference = self._decoder = decoder
-        layers = decoder.config.layers
-        attended = [layer.attention for layer in layers if layer.is_attention]
-        remembering = [attention for attention in attended if attention.remembers]
-        shapes = {attention.remembered for attention in remembering} or {(0, 0)}
-        if len(shapes) > 1 and any(attention.latent is None for attention in remembering):
-            raise CheckpointError(
-                "The layers of this model have key-value heads of different shapes, which is not supported.",
-                hint="Use another model.",
-            )
-        kv_heads, head_dim = max(shapes)  # latents may be of several widths: the widest has room for all
-        indexes = [one.index for one in attended if one.index is not None and one.index.own]
-        weight = decoder.embedding.weight
-        self._device = weight.device
-        self.kv_shape = KvShape(
-            layers=len(remembering),
-            kv_heads=kv_heads,
-            head_dim=head_dim,
-            # CPUs multiply single rows in float32, where those of bfloat16 take longer.
-            dtype=torch.float32 if weight.device.type == "cpu" else weight.dtype,
-            device=weight.device,
-            index_layers=len(indexes),
-            index_dim=indexes[0].dim if indexes else 0,
-            states=tuple(
-                StateShape((layer.mixer.kernel - 1, layer.mixer.channels), layer.mixer.state_shape)
-                for layer in layers
-                if not isinstance(layer.mixer, AttentionConfig)
-            ),
-        )
-        """What a cache for this model looks like. Latent attention keeps one short vector a token, in two halves."""
+        # CPUs multiply single rows in float32, where those of bfloat16 take longer.
+        self.kv_shape = kv_shape(decoder.config, dtype=torch.float32)
+        """What a cache for this model looks like."""
 
     @torch.inference_mode()
     def forward(self, tokens: list[int], cache: KvCache, *, last_only: bool = True) -> Tensor:
@@ -99,7 +73,7 @@ class CachedDecoder:
         cache.reserve(start + len(tokens))
         past = self._past(cache, start, len(tokens))
         positions = torch.arange(start, start + len(tokens))[None]
-        hidden: Tensor = self._decoder(torch.tensor([tokens], device=self._device), positions=positions, past=past)[0]
+        hidden: Tensor = self._decoder(torch.tensor([tokens]), positions=positions, past=past)[0]
         cache.tokens += tokens
         cache.states = [memory.kept[0] for memory in past if isinstance(memory, _Recurrent)]
         return hidden[-1:] if last_only else hidden

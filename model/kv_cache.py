@@ -1,5 +1,5 @@
-"""What all layers remember of one sequence: keys and values, index keys, recurrent states. Knows no attention and no
-policy.
+"""What all layers remember of one sequence on a CPU: keys and values, index keys, recurrent states. Knows no attention
+and no policy.
 
 Legend: L layers, G key/value heads, C capacity in tokens, B tokens a block of keys, M new tokens, E head dimensions,
 I index dimensions.
@@ -7,7 +7,7 @@ I index dimensions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -30,7 +30,7 @@ class StateShape:
 class KvShape:
     """What a token's keys and values take: `layers` × 2 × `kv_heads` × `head_dim` numbers of `dtype`; its index keys,
     `index_layers` × `index_dim`; and `states`, one for each recurrent layer, whatever the number of tokens. Of so many
-    tokens as a block has, keys lie transposed. All lies on `device` but states, which lie where they were computed."""
+    tokens as a block has, keys lie transposed."""
 
     layers: int
     kv_heads: int
@@ -40,7 +40,6 @@ class KvShape:
     index_layers: int = 0
     index_dim: int = 0
     states: tuple[StateShape, ...] = ()
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @property
     def bytes_per_token(self) -> int:
@@ -135,7 +134,7 @@ class KvCache:
         values = (shape.layers, shape.kv_heads, blocks * shape.block_tokens, shape.head_dim)
         index = (shape.index_layers, blocks * shape.block_tokens, shape.index_dim)
         return (
-            torch.zeros(keys, dtype=shape.dtype, device=shape.device),
-            torch.zeros(values, dtype=shape.dtype, device=shape.device),
-            torch.zeros(index, dtype=shape.dtype, device=shape.device),
+            torch.zeros(keys, dtype=shape.dtype),
+            torch.zeros(values, dtype=shape.dtype),
+            torch.zeros(index, dtype=shape.dtype),
         )

@@ -38,8 +38,8 @@ _PRECISE = ("step_bias", "rate_log", "skip", "head_weights.weight", "rope_expone
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedOnDevice:
-    """A model whose weights lie on `reference`'s device, for `model.paged` to run, or for the modules themselves where
-    they keep index keys; or a part of one, of which `followers` compute the others."""
+    """A model whose weights lie on `reference`'s device, for `model.paged` to run; or a part of one, of which
+    `followers` compute the others."""
 
     reference: Decoder
     config: ModelConfig

@@ -8,13 +8,10 @@ from typing import Protocol
 
 import torch
 
-from model.cached_decoder import CachedDecoder, Loaded, ModuleHead
-from model.device import free_bytes
+from model.cached_decoder import Loaded
 from model.errors import RequestError
 from model.on_device import LoadedOnDevice
 from model.open_model import LoadedModules
-from model.paged.decoder import is_paged
-from model.paged.runner import PROMPT_TOKENS
 from model.paged.serve import Agree, make_paged_runner
 from model.paged.stage import MOST_SEQUENCES
 from model.parallel.orders import LayOut
@@ -27,8 +24,6 @@ from model.sequence import Sequence
 _SLOTS = 16
 _RUNNING = 4
 """Sequences of a class in turn at a time, where each is stepped alone."""
-_GPU_SHARE = 0.5
-"""Of what the weights leave free, for the caches of sequences that are stepped alone."""
 
 
 class Runs(Protocol):
@@ -71,13 +66,10 @@ def make_runner(
     """
     reference = followers = None
     if isinstance(served, LoadedOnDevice):
-        if not is_paged(served.config):
-            return _alone_on_device(served, context_tokens, cache_bytes, chunk_tokens)
         reference, followers = served.reference, served.followers
-    elif isinstance(served, LoadedModules) and is_paged(served.config):
+    elif isinstance(served, LoadedModules):
         reference = served.decoder.reference
-    if reference is None:
-        assert not isinstance(served, LoadedOnDevice)
+    else:
         prefixes = PrefixCache(served.decoder.kv_shape, budget_bytes=cache_bytes, slots=_SLOTS)
         runner = Runner(
             served.decoder,
@@ -103,15 +95,3 @@ def make_runner(
         tell=None if followers is None else followers.tell,
     )
     return paged, min(context_tokens, paged.most_tokens), MOST_SEQUENCES
-
-
-def _alone_on_device(
-    served: LoadedOnDevice, context_tokens: int, cache_bytes: int, chunk_tokens: int | None
-) -> tuple[Runs, int, int]:
-    """What keeps index keys, which pages do not hold: one sequence at a time, by the modules."""
-    decoder, device = CachedDecoder(served.reference), served.device
-    room_bytes = int(free_bytes(device) * _GPU_SHARE) if device.type == "cuda" else cache_bytes
-    prefixes = PrefixCache(decoder.kv_shape, budget_bytes=room_bytes, slots=_SLOTS)
-    chunk = chunk_tokens or PROMPT_TOKENS
-    runner = Runner(decoder, ModuleHead(served.reference), prefixes, chunk_tokens=chunk, drafts=False)
-    return runner, context_tokens, _RUNNING

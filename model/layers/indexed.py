@@ -9,6 +9,7 @@ R rotary dimensions.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import inf
 from typing import Protocol
@@ -82,30 +83,40 @@ class Indexer(nn.Module):
         past: IndexedPast | None,
     ) -> Tensor | None:
         """What each token of x [B, T, D] sees, [B or 1, 1, T, S]; the rest as `Attention.forward` has it."""
-        keys = rotate(self.k_norm(self.k_proj(x))[:, None], cosines, sines)  # [B, 1, T, I]
+        keys = self.keys(x, cosines, sines)
         if past is not None:
             keys = past.extend_index(keys)
         if keys.shape[2] <= self.config.chosen:
             return mask
-        query = self.q_proj(self.q_norm(x)).unflatten(-1, (self.config.heads, self.config.dim)).transpose(1, 2)
-        query = rotate(query * self.growth(logarithms), cosines, sines)  # [B, J, T, I]
+        query = self.queries(x, cosines, sines, logarithms)
         if mask is None:
             mask = torch.ones((1, 1, x.shape[1], x.shape[1]), dtype=torch.bool, device=x.device).tril()
-        return self._chosen(query, keys.float().transpose(2, 3), self._weigh(x), mask)
+        return torch.cat(list(self.choices(query, keys, self.weigh(x), mask)), 2)
 
-    def _weigh(self, x: Tensor) -> Tensor:
+    def keys(self, x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+        """What is kept of each token, [B, 1, T, I]."""
+        return rotate(self.k_norm(self.k_proj(x))[:, None], cosines, sines)
+
+    def queries(self, x: Tensor, cosines: Tensor, sines: Tensor, logarithms: Tensor) -> Tensor:
+        """[B, J, T, I]."""
+        query = self.q_proj(self.q_norm(x)).unflatten(-1, (self.config.heads, self.config.dim)).transpose(1, 2)
+        return rotate(query * self.growth(logarithms), cosines, sines)
+
+    def weigh(self, x: Tensor) -> Tensor:
         """How much each head counts for each token, float32 [B, T, J]: a rounding here chooses other tokens."""
         return nn.functional.linear(x.float(), self.head_weights.weight.float())
 
-    def _chosen(self, query: Tensor, keys: Tensor, weights: Tensor, mask: Tensor) -> Tensor:
-        """query [B, J, T, I], keys [B, 1, I, S], weights [B, T, J]; of a score, a factor that all share is left out."""
-        rows = max(1, _MOST_SCORES // (query.shape[0] * query.shape[1] * keys.shape[3]))
-        parts = zip(torch.split(query, rows, 2), torch.split(weights, rows, 1), torch.split(mask, rows, 2), strict=True)
-        found = []
+    def choices(self, query: Tensor, keys: Tensor, weights: Tensor, among: Tensor) -> Iterator[Tensor]:
+        """What queries [B, J, T, I] see of keys [B, 1, S, I] where `among` [B or 1, 1, T, S] is true, with `weights`
+        [B, T, J]: bool [B, 1, ·, S], some queries after others. Of a score, a factor that all share is left out."""
+        turned = keys.float().transpose(2, 3)
+        rows = max(1, _MOST_SCORES // (query.shape[0] * query.shape[1] * keys.shape[2]))
+        parts = zip(
+            torch.split(query, rows, 2), torch.split(weights, rows, 1), torch.split(among, rows, 2), strict=True
+        )
         for part, share, seen in parts:
-            scores = torch.einsum("bjts,btj->bts", torch.relu(part.float() @ keys), share)
-            found.append(highest(scores[:, None], self.config.chosen, among=seen))
-        return torch.cat(found, 2)
+            scores = torch.einsum("bjts,btj->bts", torch.relu(part.float() @ turned), share)
+            yield highest(scores[:, None], self.config.chosen, among=seen)
 
 
 def highest(scores: Tensor, count: int, *, among: Tensor) -> Tensor:

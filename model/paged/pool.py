@@ -1,6 +1,6 @@
-"""Memory for keys and values, in pages of 64 tokens, for all layers. Knows no tokens and no policy.
+"""Memory for keys and values, and index keys, in pages of 64 tokens, for all layers. Knows no tokens and no policy.
 
-Legend: L layers, C places (pages × 64), G key/value heads, E head dimensions.
+Legend: L layers, C places (pages × 64), G key/value heads, E head dimensions, I index dimensions.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ class PagePool:
 
     Layer l's keys and values are `keys[l]` and `values[l]`, [C, G, E]; page p holds the places from 64 p on. They are
     finite throughout: what was zero or written once. With `joined` both are one tensor, [C, G, 2 E]: latent attention
-    keeps one vector a token, of which keys and values are parts.
+    keeps one vector a token, of which keys and values are parts. Layers that choose what is seen have `index_keys` of
+    the same places, [C, I].
     """
 
     def __init__(self, shape: KvShape, *, pages: int, device: torch.device, joined: bool = False) -> None:
@@ -44,6 +45,8 @@ class PagePool:
         self._store = zeros(store, dtype=shape.dtype, device=device)
         self.keys: list[Tensor] = [layer[0] for layer in self._store]
         self.values: list[Tensor] = [layer[-1] for layer in self._store]
+        self._index = zeros((shape.index_layers, places, shape.index_dim), dtype=shape.dtype, device=device)
+        self.index_keys: list[Tensor] = list(self._index)
         self._free = list(range(pages - 1, SCRATCH_PAGE, -1))
 
     @property
@@ -67,6 +70,7 @@ class PagePool:
         """The first `tokens` tokens of a page into another, for all layers."""
         there, here = target * PAGE_TOKENS, source * PAGE_TOKENS
         self._store[:, :, there : there + tokens] = self._store[:, :, here : here + tokens]
+        self._index[:, there : there + tokens] = self._index[:, here : here + tokens]
 
 
 def pages_for(tokens: int) -> int:

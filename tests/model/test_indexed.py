@@ -123,7 +123,7 @@ def test_queries_scored_in_parts_choose_the_same(decoder: Decoder, monkeypatch: 
 def test_where_all_are_seen_nothing_is_scored(decoder: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
     indexer, inputs = _indexer(decoder, 0), _inputs(decoder, 0)
     few = {name: part[:, :CHOSEN] if name == "x" else part[:, :, :CHOSEN] for name, part in inputs.items()}
-    monkeypatch.setattr(Indexer, "_chosen", None)
+    monkeypatch.setattr(Indexer, "choices", None)
     mask = torch.ones((1, 1, CHOSEN, CHOSEN), dtype=torch.bool).tril()
     assert indexer(**few, mask=mask, past=None) is mask
     assert indexer(**few, mask=None, past=None) is None

@@ -1,30 +1,28 @@
-"""Mistral Large 4 loaded as on a GPU, where pages do not hold its index keys: one sequence at a time by the modules,
-with the text that the CPU's own way gives; and nothing lies on another device, nor asks the device for a number."""
+"""Mistral Large 4 loaded as on a GPU and stepped together: the text of the reference."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 import torch
 
 from model.api import GenerateRequest, SamplingParams
-from model.cached_decoder import CachedDecoder
 from model.checkpoint.folder import open_folder
+from model.decoder import Decoder
 from model.errors import UsageError
-from model.kv_cache import KvCache
 from model.local import LocalEngine
 from model.on_device import LoadedOnDevice, fill_on_device
-from model.open_model import open_model, open_on_device
+from model.open_model import open_on_device
 from model.packer import Quantize
-from model.paged.decoder import is_paged
+from model.paged.runner import PagedRunner
 from model.parallel.shard import Part
-from model.runner import Runner
+from tests.model.paged.models import paged, run_ragged
 from tests.model.test_open_model import PROMPT, write_tokenizer
-from tests.model.tiny_hf import CASES, Case, write_hf
+from tests.model.tiny_hf import CASES, write_hf
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-META = torch.device("meta")
 
 
 async def _write(engine: LocalEngine, prompt: tuple[int, ...]) -> list[int]:
@@ -33,20 +31,27 @@ async def _write(engine: LocalEngine, prompt: tuple[int, ...]) -> list[int]:
     return [row.token_id for chunk in chunks for row in chunk.logprobs]
 
 
+def _greedy(decoder: Decoder, prompt: tuple[int, ...]) -> list[int]:
+    ids = list(prompt)
+    with torch.no_grad():
+        for _ in range(10):
+            ids.append(int(decoder.head(decoder(torch.tensor([ids], device=DEVICE))[0, -1]).argmax()))
+    return ids[len(prompt) :]
+
+
 @pytest.mark.parametrize("name", ["mistral-large-4", "mistral-large-4-shared"])
-async def test_the_text_is_the_cpus_own(name: str, tmp_path: Path) -> None:
+async def test_requests_at_once_get_the_text_of_the_reference(name: str, tmp_path: Path) -> None:
     folder = write_tokenizer(write_hf(tmp_path / "tiny", CASES[name]))
-    plain, tokenizer = open_model(folder, dtype=torch.float32, quantize=Quantize.NONE, device=torch.device("cpu"))
-    loaded, _ = open_on_device(folder, DEVICE, dtype=torch.float32, quantize=Quantize.NONE, room_bytes=10**9)
+    loaded, tokenizer = open_on_device(folder, DEVICE, dtype=torch.float32, quantize=Quantize.NONE, room_bytes=10**9)
     assert isinstance(loaded, LoadedOnDevice)
-    assert not is_paged(loaded.config)
-    alone, engine = LocalEngine(plain, tokenizer, name="plain"), LocalEngine(loaded, tokenizer, name="device")
-    assert isinstance(engine._runner, Runner)
+    engine = LocalEngine(loaded, tokenizer, name="device")
+    assert isinstance(engine._runner, PagedRunner)
+    prompts = (PROMPT, (*PROMPT, 5), PROMPT[:7])
     try:
-        for prompt in (PROMPT, (*PROMPT, 5), PROMPT[:20]):  # from the beginning, behind what is held, and cut
-            assert await _write(engine, prompt) == await _write(alone, prompt)
+        expected = [_greedy(loaded.reference, prompt) for prompt in prompts]
+        assert await asyncio.gather(*(_write(engine, prompt) for prompt in prompts)) == expected
+        assert [await _write(engine, prompt) for prompt in prompts] == expected  # behind what is held
     finally:
-        await alone.aclose()
         await engine.aclose()
 
 
@@ -59,24 +64,11 @@ def test_what_decides_is_kept_precise(quantize: str, tmp_path: Path) -> None:
     for part, weight in made.named_parameters():
         precise = ".router." in part or part.endswith(("head_weights.weight", "rope_exponents"))
         assert weight.dtype == (torch.float32 if precise else torch.bfloat16), part
-    hidden = CachedDecoder(made).forward(list(range(3, 23)), KvCache(CachedDecoder(made).kv_shape))
+    decoder, caches = paged(made)
+    prompt = list(range(3, 23))
+    (hidden,) = run_ragged(decoder, caches, [(caches.acquire(prompt), prompt)])
     assert torch.isfinite(hidden).all()
-
-
-def test_nothing_lies_elsewhere_and_the_host_asks_for_no_number(tmp_path: Path) -> None:
-    """On tensors without numbers, which do not mix with the host's; mixtures look at their choice on any but a GPU."""
-    case = CASES["mistral-large-4-shared"]
-    dense = Case(case.config, case.settings | {"mlp_layer_types": ["dense"] * 6})
-    checkpoint = open_folder(write_hf(tmp_path / "tiny", dense))
-    made = fill_on_device(checkpoint.config, checkpoint.weights(), device=META, dtype=torch.bfloat16, quantize="none")
-    cached = CachedDecoder(made)
-    cache = KvCache(cached.kv_shape)
-    for chunk in ([3] * 20, [4], [5, 6]):
-        hidden = cached.forward(chunk, cache)
-        assert (hidden.device, hidden.dtype) == (META, torch.bfloat16)
-    cache.truncate(15)
-    assert cached.forward([7] * 9, cache, last_only=False).shape == (9, checkpoint.config.hidden)
-    assert {tensor.device for tensor in (*cache.keys, *cache.values, *cache.index_keys)} == {META}
+    assert decoder.pool.index_keys[0].dtype is torch.bfloat16
 
 
 def test_several_gpus_are_refused_before_anything_is_read(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from model.paged.cache import PagedCache, PagedCaches
 from model.paged.pool import PAGE_TOKENS, PagePool, pages_for, pages_within
 from model.paged.states import StatePool
 
-SHAPE = KvShape(layers=2, kv_heads=1, head_dim=2)
+SHAPE = KvShape(layers=2, kv_heads=1, head_dim=2, index_layers=1, index_dim=3)
 RUNS = st.lists(st.tuples(st.integers(0, 1), st.integers(1, 90)), min_size=1, max_size=4)
 """Texts as runs of one of two tokens: long enough for pages, alike often enough to share them."""
 
@@ -47,6 +47,7 @@ def compute(caches: PagedCaches, cache: PagedCache, tokens: list[int]) -> bool:
     for layer in range(SHAPE.layers):
         caches.pool.keys[layer][places] = written + layer
         caches.pool.values[layer][places] = -written - layer
+    caches.pool.index_keys[0][places] = 2 * written[:, 0]
     cache.tokens += tokens[held:]
     return True
 
@@ -58,6 +59,7 @@ def assert_true(caches: PagedCaches, cache: PagedCache) -> None:
     for layer in range(SHAPE.layers):
         for sign, held in ((1, caches.pool.keys[layer]), (-1, caches.pool.values[layer])):
             assert torch.equal(held[places[: len(expected)], 0, 0], sign * (expected + layer))
+    assert torch.equal(caches.pool.index_keys[0][places[: len(expected)], 1], 2 * expected)
 
 
 def _places(cache: PagedCache) -> torch.Tensor:

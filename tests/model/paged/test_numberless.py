@@ -87,6 +87,8 @@ CHECKED = [
     ("granite-3-shared", "int8"),
     ("deepseek-v2", "none"),
     ("deepseek-v2", "fp8"),
+    ("mistral-large-4", "none"),
+    ("mistral-large-4-shared", "int8"),
     ("gpt-oss", "none"),
     ("gpt-oss", "int4"),
     ("mellum-2", "fp8"),
@@ -113,8 +115,8 @@ def test_a_step(name: str, quantize: str, launches: Launches, tmp_path: Path) ->
         assert (logits.device, logits.shape, chosen.device) == (META, (8, 128), META)
     packed = [module for module in decoder._decoder.modules() if isinstance(module, QuantizedProjection)]
     assert bool(packed) == (quantize != "none")
-    attended = sum(layer.is_attention for layer in decoder.config.layers)
-    recurrent = len(decoder.config.layers) - attended
+    recurrent = sum(not layer.is_attention for layer in decoder.config.layers)
+    attended = sum(layer.is_attention and layer.attention.index is None for layer in decoder.config.layers)
     assert launches.count >= 3 * (2 * attended + recurrent + len(packed))
     tensors = (*decoder.states.windows, *decoder.states.states, *decoder.pool.keys)
     assert {tensor.device for tensor in tensors} == {META}

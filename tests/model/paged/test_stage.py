@@ -104,7 +104,7 @@ def test_steps_are_captured_where_the_host_need_not_look(tmp_path: Path, monkeyp
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize("name", ["mixtral", "deepseek-v2", "gpt-oss", "llama-2", *RECURRENT])
+@pytest.mark.parametrize("name", ["mixtral", "deepseek-v2", "mistral-large-4-shared", "gpt-oss", "llama-2", *RECURRENT])
 @pytest.mark.parametrize("kind", list(Kind))
 def test_captured_equals_eager(name: str, kind: Kind, tmp_path: Path) -> None:
     decoder = reference(tmp_path, name)
