@@ -27,7 +27,19 @@ from model.paged.spans import Spans
 from model.paged.stage import Stage
 from model.parallel.channel import receive, send
 from model.parallel.meeting import meet
-from model.parallel.orders import ClearStates, Copy, CopyStates, LayOut, Load, Order, Read, Report, Stop, Write
+from model.parallel.orders import (
+    ClearStates,
+    Copy,
+    CopyStates,
+    Deed,
+    LayOut,
+    Load,
+    Order,
+    Read,
+    Report,
+    Stop,
+    Write,
+)
 from model.parallel.room import PATIENCE, least, room_bytes
 
 logger = logging.getLogger(__name__)
@@ -108,19 +120,26 @@ def _follow(orders: SimpleQueue[Order], loaded: LoadedOnDevice) -> None:
                     cache_bytes=cache_bytes,
                     agree=lambda count: least(count, loaded.device),
                 )
-            case Read() as read:
-                spans = Spans(read.queries, read.lengths, read.pages, loaded.device, read.states)
-                decoder.ragged(list(read.tokens), spans)
-            case Write(works=works, kind=kind):
-                assert stage is not None
-                stage.run(works, kind)
-            case Copy() as copy:
-                decoder.pool.copy(copy.source, copy.target, copy.tokens)
-            case ClearStates(slot):
-                decoder.states.clear(slot)
-            case CopyStates(source, target):
-                decoder.states.copy(source, target)
             case Stop():
                 return
             case Load():
                 raise AssertionError("it has its part")
+            case deed:
+                obey(deed, decoder, stage)
+
+
+def obey(deed: Deed, decoder: PagedDecoder, stage: Stage | None) -> None:
+    """Do with one part what the leading process does with its own. `stage` None: no step has a fixed shape."""
+    match deed:
+        case Read() as read:
+            spans = Spans(read.queries, read.lengths, read.pages, decoder.device, read.states)
+            decoder.ragged(list(read.tokens), spans)
+        case Write(works=works, kind=kind):
+            assert stage is not None
+            stage.run(works, kind)
+        case Copy() as copy:
+            decoder.pool.copy(copy.source, copy.target, copy.tokens)
+        case ClearStates(slot):
+            decoder.states.clear(slot)
+        case CopyStates(source, target):
+            decoder.states.copy(source, target)

@@ -85,7 +85,9 @@ class Stop:
     """End."""
 
 
-Order = Load | LayOut | Read | Write | Copy | ClearStates | CopyStates | Stop
+Deed = Read | Write | Copy | ClearStates | CopyStates
+"""What changes what is remembered, in all processes alike and in the same order."""
+Order = Load | LayOut | Deed | Stop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
