@@ -1,7 +1,8 @@
 """A GGUF file of any architecture as a `Checkpoint`: its tensors under the decoder's names.
 
 Query and key rows of Llama, Mistral and Granite are stored for interleaved rotary positions and put back in half-split
-order; so are DeepSeek's, as HF has them too. Experts lie stacked, as the decoder wants them.
+order; so are DeepSeek's, as HF has them too. Experts lie stacked, as the decoder wants them, but for the first files of
+Mixtral, where they lie one by one.
 
 Legend: X experts, I intermediate, D hidden, H heads.
 """
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from model.architectures.deepseek_v2 import half_split_tail
 from model.architectures.qwen3_next import gated_queries
-from model.architectures.sources import Source, Sources, first_half, linear, only, second_half
+from model.architectures.sources import Source, Sources, first_half, linear, only, second_half, stacked
 from model.architectures.table import ARCHITECTURES
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.gguf import GgufFile
@@ -128,7 +129,9 @@ def _mixture(config: MlpConfig, there: set[str]) -> Sources:
     assert config.router is not None
     found = linear("mlp.router", "ffn_gate_inp", bias=config.router.bias)
     for part in ("gate", "up", "down"):
-        found[f"mlp.{part}_proj"] = Source((f"ffn_{part}_exps.weight",))
+        single = f"ffn_{part}.0.weight" in there
+        many = stacked(config.router.experts, f"ffn_{part}.{{}}.weight")
+        found[f"mlp.{part}_proj"] = many if single else Source((f"ffn_{part}_exps.weight",))
         if config.bias:
             found[f"mlp.{part}_bias"] = Source((f"ffn_{part}_exps.bias",))
     if (fused := "ffn_gate_up_exps.weight") in there:

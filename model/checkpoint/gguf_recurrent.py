@@ -21,6 +21,8 @@ from model.config import DeltaConfig, StateSpaceConfig
 from model.errors import CheckpointError
 
 _CONVOLUTION_BIAS = "ssm_conv1d.bias"
+_BOUNDLESS = 2**20
+"""The context that converters write for layers without positions, which nobody trained for."""
 
 
 def mamba2_settings(own: Settings, *, stored: frozenset[str]) -> dict[str, Any]:
@@ -35,7 +37,7 @@ def mamba2_settings(own: Settings, *, stored: frozenset[str]) -> dict[str, Any]:
         "conv_kernel": own.integer("ssm.conv_kernel"),
         "use_conv_bias": f"blk.0.{_CONVOLUTION_BIAS}" in stored,
         "layer_norm_epsilon": own.number("attention.layer_norm_rms_epsilon"),
-        "max_position_embeddings": None,  # converters write a million, which nobody trained for
+        "max_position_embeddings": None,  # `_BOUNDLESS`
     }
 
 
@@ -47,10 +49,14 @@ def granite_settings(own: Settings, *, stored: frozenset[str]) -> dict[str, Any]
         raise own.wrong("attention.head_count_kv")
     experts, dense = own.integer("expert_count", 0), own.integer("feed_forward_length")
     shared = own.integer("expert_shared_feed_forward_length", 0) if experts else dense
+    turning, context = own.flag("rope.scaling.finetuned", True), own.integer("context_length")
+    if not turning and context == _BOUNDLESS:  # as IBM publishes them: H-350M, and all larger ones
+        context = 32768 if hidden == 768 else 131072
     return {
         "num_key_value_heads": max(kv_heads),
         "layer_types": ["attention" if count else "mamba" for count in kv_heads],
-        "position_embedding_type": "rope" if own.flag("rope.scaling.finetuned", True) else "nope",
+        "max_position_embeddings": context,
+        "position_embedding_type": "rope" if turning else "nope",
         "num_local_experts": experts,
         "shared_intermediate_size": shared,
         "mamba_n_heads": heads,

@@ -62,6 +62,9 @@ _NAMES = {
 }
 """By `general.architecture`: HF's `model_type`."""
 
+_STARCODER2_BASES = {30: 999999.4420358813, 32: 1e6, 40: 1e5}
+"""By layers (3B, 7B and 15B): the first converters did not write the rotary base, and llama.cpp took 10,000."""
+
 
 def read_settings(file: GgufFile) -> Settings:
     """Raises `CheckpointError` for an architecture that is not supported."""
@@ -97,6 +100,8 @@ def _of_its_own(file: GgufFile, name: str, found: Settings) -> dict[str, Any]:
     if name == "gpt-oss":
         kinds = ("sliding_attention", "full_attention")
         return {"layer_types": [kinds[index % 2] for index in range(found.integer("num_hidden_layers"))]}
+    if name == "starcoder2" and found.values["rope_theta"] is None:
+        return {"rope_theta": _STARCODER2_BASES.get(found.integer("num_hidden_layers"))}
     if name in ("deepseek2", "mistral4"):
         return _latent(file, name, found)
     own = Settings(_own_keys(file, name), file.path.name)

@@ -66,8 +66,8 @@ def write_gguf(
     `split_latent`: DeepSeek's newer layout; `fused_qkv`: Phi-2's older one; `fused_experts`: gates and ups together;
     `joint_delta`: Qwen3-Next's older layout, which keeps HF's projection. `part_tensors`: several files, of
     so many tensors each at most, of which the first is returned. To change or damage the file: another
-    `architecture`, keys of `metadata` without the architecture (numbers, flags, texts and lists), and `edit`, which
-    changes the tensors.
+    `architecture`, keys of `metadata` without the architecture (numbers, flags, texts and lists; None leaves one
+    out), and `edit`, which changes the tensors.
     """
     config = json.loads((source / "config.json").read_text())
     writer = gguf.GGUFWriter(target, architecture or architecture_name(config), split_max_tensors=part_tensors)
@@ -101,7 +101,9 @@ def write_gguf(
 
 
 def _overwrite(writer: gguf.GGUFWriter, key: str, value: object) -> None:
-    if isinstance(value, bool):
+    if value is None:
+        writer.kv_data[0].pop(key)
+    elif isinstance(value, bool):
         writer.add_bool(key, value)
     elif isinstance(value, list):
         writer.add_array(key, value)

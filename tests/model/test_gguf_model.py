@@ -101,6 +101,46 @@ def test_gates_and_ups_of_experts_may_lie_together(name: str, tmp_path: Path) ->
     _check(gguf_case(name), tmp_path, fused_experts=True)
 
 
+def test_experts_may_lie_one_by_one(tmp_path: Path) -> None:
+    """As the first files of Mixtral have them."""
+
+    def part(tensors: dict[str, torch.Tensor]) -> None:
+        for name in [name for name in tensors if "_exps" in name]:
+            parts = tensors.pop(name)
+            tensors |= {name.replace("_exps", f".{index}"): expert for index, expert in enumerate(parts)}
+
+    _check(CASES["mixtral"], tmp_path, edit=part)
+
+
+STARCODER2 = {30: 999999.4420358813, 32: 1e6, 40: 1e5}
+"""By layers: 3B, 7B and 15B."""
+
+
+@pytest.mark.parametrize(("layers", "base"), [*STARCODER2.items(), (3, 1e4)])
+def test_the_first_files_of_starcoder2_do_not_say_their_rotary_base(layers: int, base: float, tmp_path: Path) -> None:
+    case = CASES["starcoder2"]
+    sizes = {"hidden_size": 8, "num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 8}
+    source = write_hf(tmp_path / "hf", Case(case.config, case.settings | sizes | {"num_hidden_layers": layers}))
+    for metadata, meant in (({"rope.freq_base": None}, base), ({"rope.freq_base": 5e5}, 5e5)):
+        path = write_gguf(source, tmp_path / "tiny.gguf", metadata=metadata)
+        with GgufFile(path) as file:
+            assert {layer.attention.rope.base for layer in GgufCheckpoint(file).config.layers} == {meant}
+
+
+@pytest.mark.parametrize(
+    ("case", "said", "meant"),
+    [("granite-4", 2**20, 131072), ("granite-4", 32768, 32768), ("granite-4-dense", 2**20, 2**20)],
+)
+def test_granites_without_positions_have_the_context_that_they_were_trained_for(
+    case: str, said: int, meant: int, tmp_path: Path
+) -> None:
+    """Converters write a million for them."""
+    source = write_hf(tmp_path / "hf", gguf_case(case))
+    path = write_gguf(source, tmp_path / "tiny.gguf", metadata={"context_length": said})
+    with GgufFile(path) as file:
+        assert GgufCheckpoint(file).config.context_tokens == meant
+
+
 def test_the_delta_rules_projections_may_lie_together(tmp_path: Path) -> None:
     _check(gguf_case("qwen3-next"), tmp_path, joint_delta=True)
 
