@@ -41,11 +41,13 @@ from model.errors import CheckpointError
 _CONTEXT_TOKENS = 32768
 """What most files without the key were trained for."""
 _LONGER = {
-    (5120, 14336, 40, 0): 131072,  # Nemo
-    (6144, 16384, 56, 8): 65536,  # Mixtral 8x22B; without experts it is Codestral 22B
-    (12288, 28672, 88, 0): 131072,  # Large 2
+    (5120, 14336, 40, 0, 1e6): 131072,  # Nemo
+    (6144, 16384, 56, 8, 1e6): 65536,  # Mixtral 8x22B; without experts it is Codestral 22B
+    (12288, 28672, 88, 0, 1e6): 131072,  # Large 2
+    (12288, 28672, 88, 0, 1e9): 131072,  # Pixtral Large
+    (5120, 32768, 40, 0, 1e9): 131072,  # Small 3.1, and what is made of it; Small 3 turns faster
 }
-"""What others were, by hidden and intermediate sizes, layers and experts (their model cards)."""
+"""What others were, by hidden and intermediate sizes, layers, experts and rotary base (their model cards)."""
 _SEEING = ("vision_encoder.*", "vision_language_adapter.*", "pre_mm_projector_norm.*", "patch_merger.*")
 """What Mistral Small 3.1 and its like see pictures with, which nobody asks for here."""
 
@@ -102,7 +104,7 @@ def _configure(settings: Settings) -> ModelConfig:
     windows = _windows(settings, layers)
     router = layer.mlp.router
     experts = 0 if router is None else router.experts
-    shape = (settings.integer("dim"), layer.mlp.intermediate, layers, experts)
+    shape = (settings.integer("dim"), layer.mlp.intermediate, layers, experts, attention.rope.base)
     unsaid = _LONGER.get(shape, _CONTEXT_TOKENS)
     return ModelConfig(
         architecture=_family(settings, experts=experts, uneven=len(set(windows)) > 1),
@@ -126,16 +128,22 @@ def _family(settings: Settings, *, experts: int, uneven: bool) -> str:
 
 def _windows(settings: Settings, layers: int) -> list[int | None]:
     """Of each layer. A list is a pattern that repeats (Ministral 8B)."""
-    pattern = settings.values.get("sliding_window")
+    key = _window_key(settings)
+    pattern = settings.values.get(key)
     if not isinstance(pattern, list):
-        return [settings.optional_integer("sliding_window")] * layers
+        return [settings.optional_integer(key)] * layers
     if (
         not pattern
         or layers % len(pattern)
         or not all(one is None or (type(one) is int and one > 0) for one in pattern)
     ):
-        raise settings.wrong("sliding_window")
+        raise settings.wrong(key)
     return pattern * (layers // len(pattern))
+
+
+def _window_key(settings: Settings) -> str:
+    """Its second name is the one in Ministral 8B's file; `mistral-inference` prefers the first, as here."""
+    return "sliding_window" if settings.values.get("sliding_window") is not None else "_sliding_window"
 
 
 def _attention(settings: Settings) -> AttentionConfig:
@@ -144,7 +152,7 @@ def _attention(settings: Settings) -> AttentionConfig:
     if not kv_heads or heads % kv_heads:
         raise settings.wrong("n_kv_heads")
     # The first models do not say; those with a window turn faster.
-    base = settings.number("rope_theta", 1e6 if settings.values.get("sliding_window") is None else 1e4)
+    base = settings.number("rope_theta", 1e6 if settings.values.get(_window_key(settings)) is None else 1e4)
     return AttentionConfig(
         heads=heads,
         kv_heads=kv_heads,

@@ -188,6 +188,7 @@ _YARN = {"factor": 4.0, "original_max_position_embeddings": 64, "beta": 32.0, "a
         ({"sliding_window": []}, "for sliding_window"),
         ({"sliding_window": [9, 0, None]}, "for sliding_window"),
         ({"sliding_window": "wide"}, "'wide' for sliding_window"),
+        ({"_sliding_window": [9, None]}, "for _sliding_window"),
         ({"moe": {"num_experts": 8}}, "num_experts_per_tok"),
         ({"moe": 8}, "8 for moe"),
     ],
@@ -250,6 +251,16 @@ def test_windows_may_come_as_a_pattern_that_repeats(folder: Path) -> None:
     assert [layer.attention.window for layer in MistralCheckpoint(folder).config.layers] == [9, 9, 9]
 
 
+def test_a_pattern_of_windows_has_two_names(folder: Path) -> None:
+    """Ministral 8B's file says it under the second."""
+    _edit(folder, _sliding_window=[None, 9, 5])
+    assert [layer.attention.window for layer in MistralCheckpoint(folder).config.layers] == [None, 9, 5]
+    _edit(folder, rope_theta=None)
+    assert MistralCheckpoint(folder).config.layers[0].attention.rope.base == 1e4
+    _edit(folder, sliding_window=7)
+    assert [layer.attention.window for layer in MistralCheckpoint(folder).config.layers] == [7, 7, 7]
+
+
 def test_the_first_models_have_a_rotary_base_by_their_window(folder: Path) -> None:
     _edit(folder, rope_theta=None)
     assert MistralCheckpoint(folder).config.layers[0].attention.rope.base == 1e6
@@ -258,21 +269,25 @@ def test_the_first_models_have_a_rotary_base_by_their_window(folder: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("sizes", "experts", "tokens"),
+    ("sizes", "experts", "base", "tokens"),
     [
-        ((6144, 16384, 56), 8, 65536),
-        ((6144, 16384, 56), 0, 32768),
-        ((5120, 14336, 40), 0, 131072),
-        ((12288, 28672, 88), 0, 131072),
-        ((4096, 14336, 32), 8, 32768),
+        ((6144, 16384, 56), 8, 1e6, 65536),
+        ((6144, 16384, 56), 0, 1e6, 32768),
+        ((5120, 14336, 40), 0, 1e6, 131072),
+        ((5120, 32768, 40), 0, 1e8, 32768),
+        ((5120, 32768, 40), 0, 1e9, 131072),
+        ((12288, 28672, 88), 0, 1e6, 131072),
+        ((12288, 28672, 88), 0, 1e9, 131072),
+        ((4096, 14336, 32), 8, 1e6, 32768),
     ],
-    ids=["Mixtral 8x22B", "Codestral 22B", "Nemo", "Large 2", "Mixtral 8x7B"],
+    ids=["Mixtral 8x22B", "Codestral 22B", "Nemo", "Small 3", "Small 3.1", "Large 2", "Pixtral Large", "Mixtral 8x7B"],
 )
 def test_how_long_a_context_is_where_the_file_does_not_say(
-    sizes: tuple[int, int, int], experts: int, tokens: int
+    sizes: tuple[int, int, int], experts: int, base: float, tokens: int
 ) -> None:
     params: dict[str, Any] = dict(zip(("dim", "hidden_dim", "n_layers"), sizes, strict=True))
     params |= {"n_heads": 32, "n_kv_heads": 8, "head_dim": 128, "vocab_size": 32768, "norm_eps": 1e-5}
+    params |= {"rope_theta": base}
     if experts:
         params["moe"] = {"num_experts": experts, "num_experts_per_tok": 2}
     assert _configure(Settings(params, "params.json")).context_tokens == tokens
