@@ -1,8 +1,9 @@
 """One process's part of a decoder: heads and dense blocks by rows (Shoeybi et al. 2019), experts whole.
 
-Every process holds embeddings, norms, routers and the head; of each layer its heads, with their recurrent states, its
-part of dense blocks, and its experts. What mixer and MLP give is summed over the processes, and is then the same in all
-of them. Any backend of torch.distributed: gloo on CPUs, NCCL on GPUs (not yet measured).
+Every process holds embeddings, norms, routers and the head, and what chooses the tokens that are seen; of each layer
+its heads, with their recurrent states, its part of dense blocks, and its experts. What mixer and MLP give is summed
+over the processes, and is then the same in all of them, and so is what they choose. Any backend of torch.distributed:
+gloo on CPUs, NCCL on GPUs (not yet measured).
 
 Legend: W processes, H heads, G key/value heads, E head dimensions, I intermediate, X experts.
 """
@@ -26,7 +27,8 @@ from model.layers.mixture import Mixture
 from model.layers.state_space import StateSpace
 from model.parallel.recurrent import RecurrentPart
 
-_ATTENTION_ROWS = ("q_proj", "k_proj", "v_proj", "gate_proj", "q_up_proj", "kv_up_proj", "sinks")
+_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "gate_proj", "q_up_proj", "kv_up_proj")
+_ATTENTION_ROWS = (*_PROJECTIONS, "sinks", "growth.slope", "growth.base")
 _MLP_ROWS = ("gate_proj", "up_proj", "shared.gate_proj", "shared.up_proj")
 _EXPERT_BIASES = ("gate_bias", "up_bias", "down_bias")
 _ROWS = {f"attention.{name}" for name in _ATTENTION_ROWS} | {f"mlp.{name}" for name in _MLP_ROWS + _EXPERT_BIASES}
@@ -136,11 +138,6 @@ class SomeExperts(nn.Module):
 def check_shardable(config: ModelConfig, processes: int) -> None:
     """Raises `UsageError` for a number of processes that heads, blocks or experts cannot be shared by."""
     for layer in config.layers:
-        if layer.is_attention and layer.attention.index is not None:
-            raise UsageError(
-                f"Layers that choose which tokens they see ({config.architecture}) are not cut over processes.",
-                hint="Use one process.",
-            )
         for what, count in _shared(layer).items():
             if count % processes:
                 raise UsageError(

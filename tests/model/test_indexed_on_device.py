@@ -11,13 +11,11 @@ import torch
 from model.api import GenerateRequest, SamplingParams
 from model.checkpoint.folder import open_folder
 from model.decoder import Decoder
-from model.errors import UsageError
 from model.local import LocalEngine
 from model.on_device import LoadedOnDevice, fill_on_device
 from model.open_model import open_on_device
 from model.packer import Quantize
 from model.paged.runner import PagedRunner
-from model.parallel.shard import Part
 from tests.model.paged.models import paged, run_ragged
 from tests.model.test_open_model import PROMPT, write_tokenizer
 from tests.model.tiny_hf import CASES, write_hf
@@ -69,20 +67,3 @@ def test_what_decides_is_kept_precise(quantize: str, tmp_path: Path) -> None:
     (hidden,) = run_ragged(decoder, caches, [(caches.acquire(prompt), prompt)])
     assert torch.isfinite(hidden).all()
     assert decoder.pool.index_keys[0].dtype is torch.bfloat16
-
-
-def test_several_gpus_are_refused_before_anything_is_read(tmp_path: Path) -> None:
-    folder = write_tokenizer(write_hf(tmp_path / "tiny", CASES["mistral-large-4"]))
-    seen: list[float] = []
-    with pytest.raises(UsageError, match="not cut over processes") as caught:
-        open_on_device(
-            folder,
-            DEVICE,
-            dtype=torch.float32,
-            quantize=Quantize.NONE,
-            room_bytes=10**9,
-            part=Part(rank=0, processes=2),
-            progress=seen.append,
-        )
-    assert caught.value.hint
-    assert not seen

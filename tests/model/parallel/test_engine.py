@@ -44,9 +44,9 @@ class Pair:
     two: LocalEngine
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tokenizer(write_hf(tmp_path_factory.mktemp("parts") / "mixtral", CASES["mixtral"]))
+@pytest.fixture(scope="module", params=["mixtral", "mistral-large-4-shared"])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tokenizer(write_hf(tmp_path_factory.mktemp("parts") / "tiny", CASES[request.param]))
 
 
 @pytest.fixture(scope="module")

@@ -49,6 +49,7 @@ RECURRENT = {
 EVEN = {
     "llama-2": _varied("llama-2", hidden_size=128),
     "mixtral": _varied("mixtral", hidden_size=128),
+    "mistral-large-4-shared": _varied("mistral-large-4-shared", hidden_size=128, v_head_dim=16),
     "mamba-2": _varied("mamba-2", hidden_size=128, head_dim=32),
     "granite-4": _varied("granite-4", hidden_size=128, mamba_d_head=32, shared_intermediate_size=64),
     "qwen3-next": _varied(
@@ -60,7 +61,16 @@ EVEN = {
     ),
 }
 """Of such sizes that cuts fall between groups of 32, as in every model of common sizes."""
-ATTENTIVE = ("llama-2", "mixtral", "deepseek-v2", "mistral-small-4", "gpt-oss", "phi-2")
+ATTENTIVE = (
+    "llama-2",
+    "mixtral",
+    "deepseek-v2",
+    "mistral-small-4",
+    "mistral-large-4",
+    "mistral-large-4-shared",
+    "gpt-oss",
+    "phi-2",
+)
 MODELS = {name: CASES[name] for name in ATTENTIVE} | RECURRENT
 IDS: list[int] = torch.randint(0, VOCABULARY, (30,), generator=torch.Generator().manual_seed(2)).tolist()
 CPU = torch.device("cpu")
