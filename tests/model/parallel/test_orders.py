@@ -15,6 +15,7 @@ from model.paged.decoder import PagedDecoder
 from model.paged.gathered import GatheredAttention
 from model.paged.pool import PAGE_TOKENS, SCRATCH_PAGE
 from model.paged.runner import PagedRunner
+from model.paged.serve import lay_out
 from model.paged.stage import Stage
 from model.paged.states import SCRATCH_SLOT
 from model.parallel.follower import obey
@@ -64,6 +65,12 @@ def test_who_obeys_remembers_the_same(name: str, steady: bool, tmp_path: Path) -
     assert ours
     assert all(one.any() for one in ours)
     assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
+
+
+def test_all_lay_out_what_the_one_with_the_least_room_has_room_for(tmp_path: Path) -> None:
+    whole = reference(tmp_path, "granite-4").cpu()
+    decoder, _ = lay_out(whole, context_tokens=256, cache_bytes=10**7, agree=lambda count: min(count, 9))
+    assert (decoder.states.slots, decoder.pool.pages) == (9, 9)
 
 
 def _remembered(decoder: PagedDecoder) -> list[Tensor]:
