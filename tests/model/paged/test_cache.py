@@ -47,7 +47,8 @@ def compute(caches: PagedCaches, cache: PagedCache, tokens: list[int]) -> bool:
     for layer in range(SHAPE.layers):
         caches.pool.keys[layer][places] = written + layer
         caches.pool.values[layer][places] = -written - layer
-    caches.pool.index_keys[0][places] = 2 * written[:, 0]
+    for index_keys in caches.pool.index_keys:  # of which recurrent models have none
+        index_keys[places] = 2 * written[:, 0]
     cache.tokens += tokens[held:]
     return True
 
@@ -59,7 +60,8 @@ def assert_true(caches: PagedCaches, cache: PagedCache) -> None:
     for layer in range(SHAPE.layers):
         for sign, held in ((1, caches.pool.keys[layer]), (-1, caches.pool.values[layer])):
             assert torch.equal(held[places[: len(expected)], 0, 0], sign * (expected + layer))
-    assert torch.equal(caches.pool.index_keys[0][places[: len(expected)], 1], 2 * expected)
+    for index_keys in caches.pool.index_keys:
+        assert torch.equal(index_keys[places[: len(expected)], 1], 2 * expected)
 
 
 def _places(cache: PagedCache) -> torch.Tensor:
