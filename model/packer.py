@@ -26,8 +26,8 @@ from model.linear import (
     PackedLinear,
     PlainLinear,
     dequantize_int4,
+    four_bit_steps,
     int4_fits,
-    is_four_bit,
     quantize_int4,
 )
 
@@ -89,7 +89,7 @@ class Packer:
         """A packed matrix for few rows and a plain one for many, or one of them for both; float32 [N, K] in."""
         if self._quantize is Quantize.INT4 and self._takes_int4(weight):
             self._used.add("int4")
-            quantized = quantize_int4(weight)
+            quantized = quantize_int4(weight, steps=four_bit_steps(weight))
             # Prompts are read with the weights that answers are written with: rounded to the same grid. What `auto`
             # packs lies on that grid already, but for the rounding of scales.
             many = PlainLinear(dequantize_int4(*quantized).to(self._dtype))
@@ -109,9 +109,10 @@ class Packer:
             self._used.add(self._quantize)
             block = BLOCK if self._quantize is Quantize.FP8_BLOCK else None
             return Fp8Linear(weight, dtype=self._dtype, block=block)
-        if self._takes_int4(weight):
+        steps = four_bit_steps(weight) if self._may_take_int4(weight) else None
+        if steps is not None or self._takes_int4(weight):
             self._used.add("int4")
-            return Int4Linear(weight)
+            return Int4Linear(weight, quantized=quantize_int4(weight, steps=steps))
         self._used.add("int8")
         return Int8Linear(weight)
 
@@ -127,11 +128,13 @@ class Packer:
         return ScreenedHead(Int8Linear(weight), stored)
 
     def _takes_int4(self, weight: Tensor) -> bool:
-        if self._quantize is Quantize.INT4:
-            return int4_fits(weight)
-        return (
-            self._quantize is Quantize.AUTO and _has_int4_kernel() and int4_fits(weight) and is_four_bit(weight[::16])
-        )
+        """Is it int4 that was asked for, whatever the weights?"""
+        return self._quantize is Quantize.INT4 and int4_fits(weight)
+
+    def _may_take_int4(self, weight: Tensor) -> bool:
+        """Is it int4 if the weights lie on such a grid?"""
+        wanted = self._quantize is Quantize.INT4 or (self._quantize is Quantize.AUTO and _has_int4_kernel())
+        return wanted and int4_fits(weight)
 
     def used(self) -> str:
         """The formats that were chosen, such as "int4+int8", or "none"."""

@@ -17,7 +17,7 @@ from model.config import ModelConfig
 from model.errors import CheckpointError
 from model.packer import Quantize, footprint_bytes
 
-_FOUR_BIT = ("Q4_0", "Q4_1")
+_FOUR_BIT = ("Q4_0", "Q4_1", "Q4_K")
 """Formats on a grid that `auto` packs to int4."""
 
 

@@ -130,9 +130,7 @@ class GgufFile:
                 return other.read(name)
         raw = np.frombuffer(self._data, dtype=np.uint8, count=info.size_bytes, offset=info.offset_bytes)
         blocks = torch.from_numpy(raw).view(-1, info.format.size_bytes)
-        decoded = info.format.decode(blocks).view(info.shape)
-        # Formats that need no decoding would otherwise lend out the mapped file itself.
-        return decoded.clone() if decoded.data_ptr() == blocks.data_ptr() else decoded
+        return info.format.decoded(blocks).view(info.shape)
 
     def close(self) -> None:
         """Release the mapping. Tensors that were read stay valid."""

@@ -14,8 +14,8 @@ from model.linear import (
     PackedLinear,
     PlainLinear,
     dequantize_int4,
+    four_bit_steps,
     int4_fits,
-    is_four_bit,
     quantize_int4,
 )
 from model.packer import Packer, Quantize
@@ -51,22 +51,45 @@ def test_int4_multiplies_by_its_weights(outputs: int, inputs: int, rows: int) ->
     torch.testing.assert_close(Int4Linear(weight)(x).float(), expected, **BFLOAT16)
 
 
-def test_q4_1_packs_without_loss() -> None:
-    kind = gguf.GGMLQuantizationType.Q4_1
-    weight = torch.from_numpy(gguf.dequantize(gguf.quantize(_weight(64, 256).numpy(), kind), kind).astype(np.float32))
-    step = (weight.view(64, -1, 32).amax(-1) - weight.view(64, -1, 32).amin(-1)).amax() / 15
-    error = (dequantize_int4(*quantize_int4(weight)) - weight).abs().max()
-    assert error <= 0.05 * step  # scales and zeros in bfloat16 are all that is lost
-    assert is_four_bit(weight)
+@pytest.mark.parametrize("name", ["Q4_0", "Q4_1", "Q4_K"])
+def test_four_bit_files_pack_without_loss(name: str) -> None:
+    weight = _stored(name)
+    steps = four_bit_steps(weight)
+    assert steps is not None
+    assert steps.min() >= 1
+    assert bool((steps == 15).all()) == (name == "Q4_1")  # others leave outer levels out
+    quantized = quantize_int4(weight, steps=steps)
+    error = (dequantize_int4(*quantized) - weight).view(64, -1, 32).abs().amax(-1)
+    assert (error <= 0.1 * quantized[1].float()).all()  # scales and zeros in bfloat16 are all that is lost
+
+
+def _stored(name: str) -> torch.Tensor:
+    """Weights as a file of that format holds them. Q4_K is written here: the gguf package reads it only."""
+    if name == "Q4_K":
+        random = torch.Generator().manual_seed(3)
+        quants = torch.randint(0, 16, (64, 8, 32), generator=random).clamp(1, 13)
+        quants[:, ::3] = quants[:, ::3].clamp(4, 11)
+        scales, least = torch.rand(2, 64, 8, 1, generator=random) * 0.01 + 0.001
+        return (quants * scales - (6 + 300 * least) * scales).view(64, 256)
+    kind = gguf.GGMLQuantizationType[name]
+    stored: np.ndarray = gguf.dequantize(gguf.quantize(_weight(64, 256).numpy(), kind), kind)
+    return torch.from_numpy(stored.astype(np.float32))
+
+
+@pytest.mark.parametrize("name", ["Q5_0", "Q8_0"])
+def test_finer_files_are_not_taken_for_four_bits(name: str) -> None:
+    assert four_bit_steps(_stored(name)) is None
 
 
 def test_weights_off_the_grid_are_known() -> None:
     weight = _weight(64, 256)
-    assert not is_four_bit(weight)
+    assert four_bit_steps(weight) is None
     grid = dequantize_int4(*quantize_int4(weight))
-    assert is_four_bit(grid)
-    assert not is_four_bit(grid + 1e-3 * _weight(256, 64).view(64, 256))
-    assert is_four_bit(torch.zeros(64, 64))
+    assert four_bit_steps(grid) is not None
+    assert four_bit_steps(grid + 1e-3 * _weight(256, 64).view(64, 256)) is None
+    grid[5, 40] += 0.3 * (grid[5].max() - grid[5].min())  # one weight, in a row that the sample leaves out
+    assert four_bit_steps(grid) is None
+    assert four_bit_steps(torch.zeros(64, 64)) is not None
 
 
 @pytest.mark.parametrize(
