@@ -3,12 +3,14 @@
 Of what a sequence holds every index key is scored; of the latents only what was chosen is read. In steps of fixed shape
 the room that there is stands for what a sequence holds, and the host is asked nothing.
 
-Legend: N new tokens of all sequences, B sequences, Q new tokens of each, S tokens that one holds, K tokens seen,
-C places, D hidden, H heads, J index heads, I index dimensions, E key and V value dimensions.
+Legend: N new tokens of all sequences, B sequences, M new tokens of each, P pages, S tokens that these have room for,
+K tokens seen, C places, H heads, J index heads, I index dimensions, E key and V value dimensions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
@@ -16,17 +18,21 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from model.layers.indexed import Indexer
+from model.layers.indexed import Indexer, highest
 from model.paged.attention import Held, Look
-from model.paged.pool import PAGE_TOKENS
+from model.paged.pool import PAGE_TOKENS, pages_for
+from model.paged.scoring import has_kernel, score
 from model.paged.spans import Spans, Steps
 
 _MOST_NUMBERS = 1 << 27
 """So many numbers at a time are copied together to be attended to."""
+_MOST_MARKS = 1 << 24
+"""For so many pairs of a new token and one before it at a time it is found which are seen."""
 
 
 class Asked(NamedTuple):
-    """What an indexer makes of the new tokens: `queries` [1, J, N, I], and how much each head counts, [1, N, J]."""
+    """What an indexer makes of the new tokens: `queries` [1, J, N, I], and how much each head counts, float32
+    [1, N, J]; or of several sequences, [B, J, M, I] and [B, M, J]."""
 
     queries: Tensor
     weights: Tensor
@@ -62,27 +68,27 @@ class RaggedChoice:
         return max(self._spans.lengths) <= chosen
 
     def __call__(self, indexer: Indexer, asked: Asked, keys: Tensor) -> Seen:
-        spans, chosen = self._spans, indexer.config.chosen
-        width = min(chosen, max(spans.lengths))
-        rows = list(spans.queries)
-        parts = zip(
-            torch.split(asked.queries, rows, 2),
-            torch.split(asked.weights, rows, 1),
-            torch.split(spans.positions, rows),
-            spans.held,
-            strict=True,
+        rows = list(self._spans.queries)
+        queries, weights = torch.split(asked.queries, rows, 2), torch.split(asked.weights, rows, 1)
+        parts = zip(self._reaches, map(Asked, queries, weights), strict=True)
+        found = [reach.choose(indexer, one, keys) for reach, one in parts]
+        width = max(seen.places.shape[1] for seen in found)
+        fillings = [(0, width - seen.places.shape[1]) for seen in found]
+        return Seen(
+            torch.cat([pad(seen.places, filling) for seen, filling in zip(found, fillings, strict=True)]),
+            torch.cat([pad(seen.there, filling) for seen, filling in zip(found, fillings, strict=True)]),
         )
-        found = []
-        for query, weights, positions, held in parts:
-            among = (torch.arange(len(held), device=held.device) <= positions[:, None])[None, None]
-            choices = iter([among])
-            if len(held) > chosen:
-                choices = indexer.choices(query, keys[held][None, None], weights, among)
-            for seen in choices:
-                tokens, there = tokens_of(seen[0, 0], min(width, len(held)))
-                filling = (0, width - tokens.shape[1])
-                found.append(Seen(pad(held[tokens], filling), pad(there, filling)))
-        return Seen(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+
+    @cached_property
+    def _reaches(self) -> list[_Reach]:
+        spans = self._spans
+        positions = torch.split(spans.positions, list(spans.queries))
+        tables = [
+            torch.tensor([pages[: pages_for(length)]], dtype=torch.int32, device=spans.device)
+            for pages, length in zip(spans.pages, spans.lengths, strict=True)
+        ]
+        lengths = torch.tensor(spans.lengths, dtype=torch.int32, device=spans.device)[:, None]
+        return [_Reach(*one) for one in zip(tables, lengths, (each[None] for each in positions), strict=True)]
 
 
 class SteadyChoice:
@@ -90,32 +96,60 @@ class SteadyChoice:
 
     def __init__(self, steps: Steps) -> None:
         self._steps = steps
+        self._reach = _Reach(steps.tables, steps.lengths, steps.positions())
 
     def sees_all(self, chosen: int) -> bool:
         return self._steps.capacity_tokens <= chosen
 
     def __call__(self, indexer: Indexer, asked: Asked, keys: Tensor) -> Seen:
-        steps = self._steps
         _, heads, _, dim = asked.queries.shape
-        queries = asked.queries.view(heads, steps.sequences, steps.queries, dim).transpose(0, 1)  # [B, J, Q, I]
-        weights = asked.weights.view(steps.sequences, steps.queries, heads)
-        choices = indexer.choices(queries, keys[self._places][:, None], weights, self._before)
-        parts = [tokens_of(seen[:, 0], indexer.config.chosen) for seen in choices]
-        tokens, there = (torch.cat(part, 1) for part in zip(*parts, strict=True))  # [B, Q, K] each
-        places = self._places.gather(1, tokens.flatten(1))
-        return Seen(places.view(-1, indexer.config.chosen), there.flatten(0, 1))
+        sequences, rows = self._steps.sequences, self._steps.queries
+        queries = asked.queries.view(heads, sequences, rows, dim).transpose(0, 1)
+        return self._reach.choose(indexer, Asked(queries, asked.weights.view(sequences, rows, heads)), keys)
+
+
+@dataclass(frozen=True)
+class _Reach:
+    """How far sequences look back: their pages int32 [B, P], how many tokens they hold, int32 [B], and the positions of
+    their new tokens, int64 [B, M]."""
+
+    tables: Tensor
+    lengths: Tensor
+    positions: Tensor
 
     @cached_property
-    def _places(self) -> Tensor:
-        """All that sequences may have, int64 [B, S]."""
-        within = torch.arange(PAGE_TOKENS, device=self._steps.device)
-        return (self._steps.tables.to(torch.int64)[:, :, None] * PAGE_TOKENS + within).flatten(1)
+    def places(self) -> Tensor:
+        """Of all that there is room for, int64 [B, S]."""
+        within = torch.arange(PAGE_TOKENS, device=self.tables.device)
+        return (self.tables.to(torch.int64)[:, :, None] * PAGE_TOKENS + within).flatten(1)
 
-    @cached_property
-    def _before(self) -> Tensor:
-        """Which of them a query may see, [B, 1, Q, S]."""
-        tokens = torch.arange(self._steps.capacity_tokens, device=self._steps.device)
-        return (tokens <= self._steps.positions()[:, :, None])[:, None]
+    def choose(self, indexer: Indexer, asked: Asked, keys: Tensor) -> Seen:
+        """`asked` [B, J, M, I] and [B, M, J]; what is seen [B · M, K]."""
+        batch, tokens = self.places.shape
+        count = min(indexer.config.chosen, tokens)
+        rows = max(1, _MOST_MARKS // (batch * tokens))
+        numbers = torch.arange(tokens, device=keys.device)
+        found = []
+        for positions, queries, weights in zip(
+            torch.split(self.positions, rows, 1),
+            torch.split(asked.queries, rows, 2),
+            torch.split(asked.weights, rows, 1),
+            strict=True,
+        ):
+            before = numbers <= positions[:, :, None]  # [B, ·, S]
+            marks = [before] if tokens <= count else self._marks(indexer, Asked(queries, weights), keys, before)
+            found += [tokens_of(seen, count) for seen in marks]
+        chosen, there = (torch.cat(parts, 1) for parts in zip(*found, strict=True))  # [B, M, K] each
+        places = self.places.gather(1, chosen.flatten(1))
+        return Seen(places.view(-1, count), there.flatten(0, 1))
+
+    def _marks(self, indexer: Indexer, asked: Asked, keys: Tensor, before: Tensor) -> Iterable[Tensor]:
+        """True for what is seen of what is `before`, [B, ·, S], some queries after others."""
+        if has_kernel(keys):
+            scores = score(asked.queries, asked.weights, keys, self.tables, self.lengths)
+            return [highest(scores, indexer.config.chosen, among=before)]
+        held = keys[self.places][:, None]  # [B, 1, S, I]
+        return (seen[:, 0] for seen in indexer.choices(asked.queries, held, asked.weights, before[:, None]))
 
 
 def tokens_of(seen: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -14,6 +14,7 @@ from model.api import SamplingParams
 from model.checkpoint.gguf import GgufFile
 from model.config import IndexConfig, NormConfig
 from model.decoder import Decoder
+from model.experts.few import has_triton
 from model.layers import indexed
 from model.layers.indexed import Indexer
 from model.paged import indexing
@@ -91,10 +92,15 @@ def _listed(seen: Seen) -> list[list[int]]:
     return [places[there].tolist() for places, there in zip(*seen, strict=True)]
 
 
+@pytest.mark.parametrize("kernel", [False, True], ids=["plain", "kernel"])
 @pytest.mark.parametrize("scores", [1 << 24, 700], ids=["whole", "in parts"])
-def test_the_earliest_of_equals_are_chosen_over_pages(scores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_earliest_of_equals_are_chosen_over_pages(
+    scores: int, kernel: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of sequences with more tokens than are seen and with fewer, pages out of order, in both forms of a step."""
     monkeypatch.setattr(indexed, "_MOST_SCORES", scores)
+    monkeypatch.setattr(indexing, "_MOST_MARKS", scores)
+    monkeypatch.setattr(indexing, "has_kernel", lambda _: kernel and has_triton())
     indexer = Indexer(16, INDEX)
     queries = (40, 2, 3)
     asked, keys = _asked(queries)
@@ -135,9 +141,12 @@ def test_what_is_not_seen_counts_for_nothing(numbers: int, monkeypatch: pytest.M
         torch.testing.assert_close(found[row], shares @ values[mine, 0])
 
 
-@pytest.mark.parametrize("count", [1, 3, 8])
-def test_a_step_of_any_shape_gives_the_modules_logits(count: int, loaded: Loaded) -> None:
+@pytest.mark.parametrize(("count", "kernel"), [(1, False), (3, False), (8, False), (3, True)])
+def test_a_step_of_any_shape_gives_the_modules_logits(
+    count: int, kernel: bool, loaded: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of several lengths, behind one another's pages, some with fewer new tokens than there is room for."""
+    monkeypatch.setattr(indexing, "has_kernel", lambda _: kernel and has_triton())
     decoder, _ = loaded
     made, caches = paged(decoder)
     stage = Stage(made, most_tokens=256, capture=False)

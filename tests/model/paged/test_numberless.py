@@ -34,6 +34,7 @@ KERNELS = (
     "model.experts.grouped_kernels.grouped_down_kernel",
     "model.paged.attention_kernels.split_kernel",
     "model.paged.attention_kernels.join_kernel",
+    "model.paged.scoring_kernels.score_kernel",
     "model.paged.walk_kernels.walk_kernel",
 )
 
@@ -57,6 +58,7 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> Launches:
         monkeypatch.setattr(kernel, found)
     monkeypatch.setattr("model.layers.mixture.compute_experts", compute_on_gpu)
     monkeypatch.setattr("model.paged.recall.has_kernel", lambda _: True)
+    monkeypatch.setattr("model.paged.indexing.has_kernel", lambda _: True)
     monkeypatch.setattr("model.experts.projection.has_kernel", lambda x: len(x) <= FEW_TOKENS)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
     return found
@@ -116,8 +118,9 @@ def test_a_step(name: str, quantize: str, launches: Launches, tmp_path: Path) ->
     packed = [module for module in decoder._decoder.modules() if isinstance(module, QuantizedProjection)]
     assert bool(packed) == (quantize != "none")
     recurrent = sum(not layer.is_attention for layer in decoder.config.layers)
-    attended = sum(layer.is_attention and layer.attention.index is None for layer in decoder.config.layers)
-    assert launches.count >= 3 * (2 * attended + recurrent + len(packed))
+    indexed = [layer.attention.index for layer in decoder.config.layers if layer.is_attention]
+    attended, choosing = indexed.count(None), sum(index is not None and index.own for index in indexed)
+    assert launches.count >= 3 * (2 * attended + choosing + recurrent + len(packed))
     tensors = (*decoder.states.windows, *decoder.states.states, *decoder.pool.keys)
     assert {tensor.device for tensor in tensors} == {META}
 
