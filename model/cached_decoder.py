@@ -98,15 +98,14 @@ class CachedDecoder:
 
 
 class ModuleHead:
-    """Logits float32 [M, V] of hidden states [M, D], all of them exact, as the reference has them; on the host, where
-    tokens are chosen."""
+    """Logits float32 [M, V] of hidden states [M, D], all of them exact, as the reference has them."""
 
     def __init__(self, decoder: Decoder) -> None:
         self._decoder = decoder
 
     @torch.inference_mode()
     def __call__(self, hidden: Tensor, *, candidates: int = CANDIDATES, allowed: Tensor | None = None) -> Tensor:
-        return self._decoder.head(hidden.to(self._decoder.embedding.weight.dtype)).float().cpu()
+        return self._decoder.head(hidden.to(self._decoder.embedding.weight.dtype)).float()
 
 
 @dataclass(frozen=True, slots=True)

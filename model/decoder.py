@@ -124,12 +124,10 @@ class Decoder(nn.Module):
         sees the earlier tokens of its own document only. Padding is a document too (−1, say): it sees itself alone.
         Without `documents`, a row is one document, and padding belongs at its end. With `past`, one for each layer,
         the tokens continue what it holds: `positions` must then be given, be contiguous and the same in every row.
-        They may lie on the host, which then need not ask a device for where they begin.
         """
         if positions is None:
             positions = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
         start = 0 if past is None else int(positions[0, 0])
-        positions = positions.to(tokens.device)
         x = self.embedding(tokens)
         if self.config.embedding_scale != 1.0:
             x = x * self.config.embedding_scale

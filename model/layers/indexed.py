@@ -165,16 +165,4 @@ class IndexedAttention(LatentAttention):
             assert shared is not None
             latents = handed.latents[shared]
         query = self.turned_query(x, cosines, sines) * self.growth(growth)
-        cached, seen = past is not None, handed.seen
-        if cached and seen is not None and query.shape[2] == 1:
-            latents, seen = self._only(latents, seen)
-        return self.attended(query, *latents, mask=seen, cached=cached)
-
-    def _only(self, latents: tuple[Tensor, Tensor], seen: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
-        """Of what a cache of one sequence holds, what its one query sees."""
-        compressed, rotary = latents
-        assert self.config.index is not None
-        if seen.shape[3] <= self.config.index.chosen:
-            return latents, seen
-        held, places = torch.topk(seen[0, 0, 0].to(torch.uint8), self.config.index.chosen)
-        return (compressed[:, :, places], rotary[:, :, places]), held.bool()[None, None, None]
+        return self.attended(query, *latents, mask=handed.seen, cached=past is not None)

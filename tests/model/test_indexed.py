@@ -25,7 +25,9 @@ from model.errors import CheckpointError
 from model.kv_cache import KvCache, KvShape
 from model.layers import indexed
 from model.layers.indexed import IndexedAttention, Indexer, highest
+from model.paged.spans import Steps
 from tests.model.mistral_format import write_mistral
+from tests.model.paged.models import DEVICE, paged, run_ragged, run_steady
 from tests.model.tiny_hf import CASES, VOCABULARY, Case, count_parameters, hf_model, write_hf
 
 TOKENS, CHOSEN = 40, 8
@@ -295,17 +297,21 @@ LENGTH, PART, STEPS, CHECKED = 6000, 512, 8, 24
 
 
 def test_a_text_of_6000_tokens_in_parts_and_steps_is_the_whole(tmp_path: Path) -> None:
-    """One layer, since a choice that rounding moves would move what all layers behind it choose from."""
+    """Over pages, the last few tokens in steps of fixed shape. One layer, since a choice that rounding moves would move
+    what all layers behind it choose from."""
     sizes = {"num_hidden_layers": 1, "num_attention_heads": 1, "index_n_heads": 4, "index_topk": 64}
     lists = {"mlp_layer_types": ["dense"], "max_position_embeddings": 8192}
     case = CASES["mistral-large-4"]
     checkpoint = open_folder(write_hf(tmp_path / "tiny", Case(case.config, case.settings | sizes | lists)))
-    decoder = fill_decoder(checkpoint.config, checkpoint.weights())
+    decoder = fill_decoder(checkpoint.config, checkpoint.weights()).to(DEVICE)
     ids: list[int] = torch.randint(0, VOCABULARY, (LENGTH,), generator=torch.Generator().manual_seed(7)).tolist()
     parts = [ids[start : min(start + PART, LENGTH - STEPS)] for start in range(0, LENGTH - STEPS, PART)]
-    cached = CachedDecoder(decoder)
-    cache = KvCache(cached.kv_shape)
-    found = [cached.forward(part, cache, last_only=False) for part in (*parts, *([one] for one in ids[-STEPS:]))]
+    made, caches = paged(decoder, pages=100)
+    cache = caches.acquire(ids)
+    found = [run_ragged(made, caches, [(cache, part)])[0] for part in parts]
+    steps = Steps(2, 2, most_tokens=8192, device=DEVICE)
+    for start in range(LENGTH - STEPS, LENGTH, 2):
+        found += run_steady(made, caches, steps, [(cache, ids[start : start + 2])])
     with torch.no_grad():
-        expected = decoder(torch.tensor([ids]))[0, -CHECKED:]
+        expected = decoder(torch.tensor([ids], device=DEVICE))[0, -CHECKED:]
     torch.testing.assert_close(torch.cat(found)[-CHECKED:], expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
