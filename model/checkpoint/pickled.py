@@ -50,6 +50,11 @@ def _load(path: Path) -> dict[str, Tensor]:
             hint="Use the model in safetensors form, or from a source that you trust.",
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError) as error:
+        if "unable to mmap" in str(error):
+            raise CheckpointError(
+                f"{path.name} is larger than the memory of this machine, into which it would be mapped.",
+                hint="Use the model in safetensors form, of which a part is read at a time.",
+            ) from error
         raise CheckpointError(
             f"{path.name} is truncated or damaged ({error}).", hint="Fetch the file again."
         ) from error

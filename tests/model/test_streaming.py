@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
+from model.checkpoint import safetensors
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.decoder import fill_decoder
 from model.checkpoint.folder import open_folder
 from model.checkpoint.gguf import GgufFile
 from model.checkpoint.gguf_model import GgufCheckpoint
+from model.errors import CheckpointError
 from model.load import pack
 from model.packer import Packer, Quantize
 from tests.model.gguf_format import write_gguf
@@ -80,3 +85,39 @@ def test_packed_models_hold_one_layer_beside_their_own(tmp_path: Path) -> None:
     )
     assert watched.most <= 2 * 9 + 2  # nine weights a layer, those before while they are gathered, embedding, the next
     assert seen[-1] == 1.0
+
+
+class _Small:
+    """A machine on which no file can be mapped as torch does it."""
+
+    def __init__(self, real: Callable[..., Any]) -> None:
+        self._real = real
+
+    def __call__(self, path: Path, **options: Any) -> Any:
+        if options.get("framework") == "pt" or "mmap" in options:
+            raise RuntimeError(f"unable to mmap 960000000096 bytes from file <{path}>: Cannot allocate memory (12)")
+        return self._real(path, **options)
+
+
+def test_a_file_larger_than_the_memory_is_read_tensor_by_tensor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds = (torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.uint8, torch.float8_e4m3fn)
+    wanted = {str(kind): (torch.rand(5, 3) * 9).to(kind) for kind in kinds}
+    wanted |= {"none": torch.zeros(0, 3), "one": torch.tensor(7.5)}
+    save_file(wanted, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    monkeypatch.setattr(safetensors, "safe_open", _Small(safe_open))
+    store = safetensors.SafetensorsStore([tmp_path / "model.safetensors"], name="large")
+    assert store.tensors.keys() == wanted.keys()
+    for name, tensor in wanted.items():
+        found = store.read(name)
+        assert (found.shape, found.dtype) == (tensor.shape, tensor.dtype)
+        assert torch.equal(found.double(), tensor.double())
+
+
+def test_pickled_weights_larger_than_the_memory_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_mistral(write_hf(tmp_path / "hf", CASES["mixtral"]), tmp_path / "mistral", pickled=True)
+    monkeypatch.setattr(torch, "load", _Small(torch.load))
+    with pytest.raises(CheckpointError, match="larger than the memory") as caught:
+        open_folder(folder)
+    assert "safetensors" in caught.value.hint
