@@ -1,7 +1,7 @@
 """Layers that choose what is seen, over pages: which tokens each query sees, and attention to those alone.
 
-Of what a sequence holds every index key is scored; of the latents only what was chosen is read. In steps of fixed shape
-the room that there is stands for what a sequence holds, and the host is asked nothing.
+Of what a sequence holds every index key is scored; of the latents only what was chosen is read. Shapes follow from the
+room that there is in its pages, never from what it holds.
 
 Legend: N new tokens of all sequences, B sequences, M new tokens of each, P pages, S tokens that these have room for,
 K tokens seen, C places, H heads, J index heads, I index dimensions, E key and V value dimensions.
@@ -96,7 +96,6 @@ class SteadyChoice:
 
     def __init__(self, steps: Steps) -> None:
         self._steps = steps
-        self._reach = _Reach(steps.tables, steps.lengths, steps.positions())
 
     def sees_all(self, chosen: int) -> bool:
         return self._steps.capacity_tokens <= chosen
@@ -106,6 +105,10 @@ class SteadyChoice:
         sequences, rows = self._steps.sequences, self._steps.queries
         queries = asked.queries.view(heads, sequences, rows, dim).transpose(0, 1)
         return self._reach.choose(indexer, Asked(queries, asked.weights.view(sequences, rows, heads)), keys)
+
+    @cached_property
+    def _reach(self) -> _Reach:
+        return _Reach(self._steps.tables, self._steps.lengths, self._steps.positions())
 
 
 @dataclass(frozen=True)
