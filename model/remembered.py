@@ -43,14 +43,15 @@ def kv_shape(config: ModelConfig, *, dtype: torch.dtype) -> KvShape:
 def stores(config: ModelConfig) -> list[int]:
     """Of each layer that attends, the number, among those that remember, of the one whose keys and values it attends
     to: its own, or an earlier one's."""
-    found, shared, count = [], dict[int | None, int](), 0
+    found, leaders, count = [], dict[int, int](), 0
     for attention in attending(config):
+        shared = None if attention.latent is None else attention.latent.shared
         if attention.remembers:
             found.append(count)
-            if attention.latent is not None:
-                shared[attention.latent.shared] = count
+            if shared is not None:
+                leaders[shared] = count
             count += 1
         else:
-            assert attention.latent is not None
-            found.append(shared[attention.latent.shared])
+            assert shared is not None
+            found.append(leaders[shared])
     return found

@@ -21,6 +21,8 @@ from model.layers import delta, state_space
 from model.layers.recurrent import Recurrence
 from model.paged.attention import Held, Look, PagedAttention
 from model.paged.gathered import GatheredAttention
+from model.paged.pool import PAGE_TOKENS
+from model.paged.scoring import score
 from model.paged.spans import Spans, Steps
 from model.paged.triton_attention import TritonAttention
 from model.paged.walk import walk
@@ -139,6 +141,25 @@ def _states_check(*, corrects: bool) -> Callable[[torch.device, torch.dtype], fl
     return check
 
 
+def _scores_check(device: torch.device, dtype: torch.dtype) -> float:
+    """Two sequences' index keys in pages out of order, for one new token of each and for forty."""
+    generator = torch.Generator(device).manual_seed(4)
+    pages, lengths = ([7, 2, 9, 4], [3, 1, 0, 0]), (250, 128)
+    keys = torch.randn(10 * PAGE_TOKENS, 128, device=device, generator=generator).to(dtype)
+    tables = torch.tensor(pages, dtype=torch.int32, device=device)
+    off = 0.0
+    for rows in (1, 40):
+        queries = torch.randn(2, 32, rows, 128, device=device, generator=generator).to(dtype)
+        weights = torch.randn(2, rows, 32, device=device, generator=generator)
+        found = score(queries, weights, keys, tables, torch.tensor(lengths, dtype=torch.int32, device=device))
+        for row, length in enumerate(lengths):
+            held = keys.view(10, PAGE_TOKENS, 128)[pages[row]].flatten(0, 1)[:length]
+            products = torch.relu(queries[row].float() @ held.float().T)
+            expected = torch.einsum("jms,mj->ms", products, weights[row])
+            off = max(off, float((found[row, :, :length] - expected).abs().max() / expected.abs().max()))
+    return off
+
+
 CHECKS: dict[str, Callable[[torch.device, torch.dtype], float]] = {
     "experts": _experts_check(None),
     "experts, fp8": _experts_check("fp8"),
@@ -146,6 +167,7 @@ CHECKS: dict[str, Callable[[torch.device, torch.dtype], float]] = {
     "experts, int4": _experts_check("int4"),
     "states, added to": _states_check(corrects=False),
     "states, corrected": _states_check(corrects=True),
+    "index keys": _scores_check,
     "attention, triton": _attention_check(TritonAttention(), window=None),
     "attention, triton, window": _attention_check(TritonAttention(), window=100),
     "attention, xformers": _attention_check(XformersAttention(), window=None),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from model.config import LayerConfig, ModelConfig
 from model.decoder import Decoder
 from model.errors import CheckpointError
 from model.kv_cache import KvCache
+from model.paged.decoder import PagedDecoder
+from model.paged.gathered import GatheredAttention
 from tests.model.tiny_hf import CASES, VOCABULARY, write_hf
 
 IDS: list[int] = torch.randint(0, VOCABULARY, (40,), generator=torch.Generator().manual_seed(2)).tolist()
@@ -86,6 +89,7 @@ def test_layers_with_different_caches_are_refused(tmp_path: Path) -> None:
     first, *rest = checkpoint.config.layers
     odd = replace(first, mixer=replace(first.attention, kv_heads=4))
     config: ModelConfig = replace(checkpoint.config, layers=(odd, *rest))
-    with pytest.raises(CheckpointError, match="different shapes") as caught:
-        CachedDecoder(Decoder(config))
-    assert caught.value.hint
+    for make in (CachedDecoder, partial(PagedDecoder, attention=GatheredAttention())):
+        with pytest.raises(CheckpointError, match="different shapes") as caught:
+            make(Decoder(config))
+        assert caught.value.hint
