@@ -24,7 +24,7 @@ from model.paged.pool import PAGE_TOKENS, pages_for
 from model.paged.scoring import has_kernel, score
 from model.paged.spans import Spans, Steps
 
-_MOST_NUMBERS = 1 << 27
+_MOST_NUMBERS = 1 << 25
 """So many numbers at a time are copied together to be attended to."""
 _MOST_MARKS = 1 << 24
 """For so many pairs of a new token and one before it at a time it is found which are seen."""
