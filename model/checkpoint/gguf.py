@@ -129,7 +129,7 @@ class GgufFile:
             if name in other.tensors:
                 return other.read(name)
         raw = np.frombuffer(self._data, dtype=np.uint8, count=info.size_bytes, offset=info.offset_bytes)
-        blocks = torch.from_numpy(raw).view(-1, info.format.size_bytes)
+        blocks = torch.from_numpy(raw if raw.flags.writeable else raw.copy()).view(-1, info.format.size_bytes)
         return info.format.decoded(blocks).view(info.shape)
 
     def close(self) -> None:
@@ -150,8 +150,10 @@ class GgufFile:
 def _map(path: Path) -> mmap.mmap:
     try:
         with path.open("rb") as file:
-            # Copy-on-write: torch wants writable memory, and the file must stay as it is.
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+            try:  # copy-on-write: torch wants writable memory, and the file must stay as it is
+                return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+            except OSError:  # more than the memory, of which that would be a part
+                return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (FileNotFoundError, IsADirectoryError) as error:
         raise UnknownModelError(
             f"There is no file {path}.", hint="Check the path, or pull the model by name."

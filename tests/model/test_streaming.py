@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import mmap
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from model.checkpoint import safetensors
+from model.checkpoint import gguf, safetensors
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.decoder import fill_decoder
 from model.checkpoint.folder import open_folder
@@ -121,3 +123,24 @@ def test_pickled_weights_larger_than_the_memory_are_refused(tmp_path: Path, monk
     with pytest.raises(CheckpointError, match="larger than the memory") as caught:
         open_folder(folder)
     assert "safetensors" in caught.value.hint
+
+
+def test_a_gguf_file_larger_than_the_memory_is_read_tensor_by_tensor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_gguf(write_hf(tmp_path / "hf", CASES["phi-2"]), tmp_path / "tiny.gguf")
+    with GgufFile(path) as file:
+        wanted = {name: file.read(name) for name in file.tensors}
+
+    def small(number: int, length: int, *, access: int) -> mmap.mmap:
+        if access != mmap.ACCESS_READ:
+            raise OSError(12, "Cannot allocate memory")
+        return mmap.mmap(number, length, access=access)
+
+    monkeypatch.setattr(gguf, "mmap", SimpleNamespace(**(vars(mmap) | {"mmap": small})))
+    with GgufFile(path) as file:
+        found = {name: file.read(name) for name in file.tensors}
+    assert found.keys() == wanted.keys()
+    for name, tensor in wanted.items():
+        assert torch.equal(found[name], tensor)
+        found[name].zero_()  # memory of its own
