@@ -16,7 +16,7 @@ from model.errors import UsageError
 from model.few_tokens import FEW_TOKENS
 from model.head import Head
 from model.linear import FEW_ROWS, rows_agree
-from model.packer import Packer, Quantize
+from model.packer import Beside, Packer, Quantize
 from model.serving import ServingDecoder, interleaved
 from model.serving_layer import ServingLayer
 
@@ -44,6 +44,7 @@ def load_served(
     *,
     dtype: torch.dtype,
     quantize: Quantize,
+    beside: Beside = Beside.COPIES,
     transform: WeightTransform | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Served:
@@ -51,7 +52,9 @@ def load_served(
     config = read_config(file)
     weights = _transformed(read_weights(file, config), transform)
     parameters = sum(torch.Size(info.shape).numel() for info in file.tensors.values())
-    return pack(config, weights, parameters=parameters, dtype=dtype, quantize=quantize, progress=progress)
+    return pack(
+        config, weights, parameters=parameters, dtype=dtype, quantize=quantize, beside=beside, progress=progress
+    )
 
 
 def pack(
@@ -61,10 +64,14 @@ def pack(
     parameters: int,
     dtype: torch.dtype,
     quantize: Quantize,
+    beside: Beside = Beside.COPIES,
     progress: Callable[[float], None] | None = None,
 ) -> Served:
-    """Fuse and pack float32 weights of a plain model (`ModelConfig.is_plain`): embedding first, then layer by layer."""
-    packer = Packer(dtype=dtype, quantize=quantize)
+    """Fuse and pack float32 weights of a plain model (`ModelConfig.is_plain`): embedding first, then layer by layer.
+
+    `beside` as in `model.packer`.
+    """
+    packer = Packer(dtype=dtype, quantize=quantize, beside=beside)
     _, embedding = next(weights)
     layers: list[ServingLayer] = []
     for index, shape in enumerate(config.layers):

@@ -72,11 +72,20 @@ def open_model(
             checkpoint: Checkpoint = GgufCheckpoint(file)
             if isinstance(transform, MixtureMerge):
                 checkpoint = transform.over(checkpoint)
-            _require_room(path, checkpoint.footprint_bytes(quantize=quantize, dtype=dtype), room_bytes)
-            return _load(checkpoint, dtype=dtype, quantize=quantize, progress=progress), read_gguf_tokenizer(file)
-        _require_room(path, GgufCheckpoint(file).footprint_bytes(quantize=quantize, dtype=dtype), room_bytes)
+            loaded = _load(path, checkpoint, dtype=dtype, quantize=quantize, progress=progress, room_bytes=room_bytes)
+            return loaded, read_gguf_tokenizer(file)
+        checkpoint = GgufCheckpoint(file)
+        _require_room(path, checkpoint.footprint_bytes(quantize=quantize, dtype=dtype), room_bytes)
         tokenizer = read_gguf_tokenizer(file)
-        return load_served(file, dtype=dtype, quantize=quantize, transform=transform, progress=progress), tokenizer
+        served = load_served(
+            file,
+            dtype=dtype,
+            quantize=quantize,
+            beside=checkpoint.pick_beside(quantize=quantize, dtype=dtype, room_bytes=room_bytes),
+            transform=transform,
+            progress=progress,
+        )
+        return served, tokenizer
 
 
 def open_on_device(
@@ -152,19 +161,33 @@ def _open_folder(
 ) -> tuple[Loaded, Tokenizer]:
     checkpoint = open_folder(path)
     checkpoint.check()
-    _require_room(path, checkpoint.footprint_bytes(quantize=quantize, dtype=dtype), room_bytes)
     tokenizer = read_folder_tokenizer(path)
-    return _load(checkpoint, dtype=dtype, quantize=quantize, progress=progress), tokenizer
+    loaded = _load(path, checkpoint, dtype=dtype, quantize=quantize, progress=progress, room_bytes=room_bytes)
+    return loaded, tokenizer
 
 
 def _load(
-    checkpoint: Checkpoint, *, dtype: torch.dtype, quantize: Quantize, progress: Callable[[float], None] | None
+    path: Path,
+    checkpoint: Checkpoint,
+    *,
+    dtype: torch.dtype,
+    quantize: Quantize,
+    progress: Callable[[float], None] | None,
+    room_bytes: int,
 ) -> Loaded:
     """Packed weights where the model is plain, else the reference modules."""
+    _require_room(path, checkpoint.footprint_bytes(quantize=quantize, dtype=dtype), room_bytes)
     config, parameters = checkpoint.config, checkpoint.parameters
     if config.is_plain:
-        weights = ((name, weight.float()) for name, weight in checkpoint.weights())
-        return pack(config, weights, parameters=parameters, dtype=dtype, quantize=quantize, progress=progress)
+        return pack(
+            config,
+            ((name, weight.float()) for name, weight in checkpoint.weights()),
+            parameters=parameters,
+            dtype=dtype,
+            quantize=quantize,
+            beside=checkpoint.pick_beside(quantize=quantize, dtype=dtype, room_bytes=room_bytes),
+            progress=progress,
+        )
     packer = Packer(dtype=dtype, quantize=Quantize.NONE if quantize is Quantize.AUTO else quantize)
     decoder = fill_decoder(config, checkpoint.weights(), dtype=dtype, packer=packer, progress=progress)
     return LoadedModules(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from enum import StrEnum
+from enum import Enum, StrEnum
 from math import prod
 
 import torch
@@ -25,6 +25,7 @@ from model.linear import (
     Linear,
     PackedLinear,
     PlainLinear,
+    WidenedInt4,
     dequantize_int4,
     four_bit_steps,
     int4_fits,
@@ -43,6 +44,14 @@ class Quantize(StrEnum):
     FP8_BLOCK = "fp8-block"
 
 
+class Beside(Enum):
+    """What packed integers have beside them for many rows, the fastest first."""
+
+    COPIES = "plain copies"
+    PAIRS = "int4 once more, in an order in which it is made plain a piece at a time; int8 needs nothing for that"
+    NOTHING = "nothing: the kernel for few rows does it, in int4 at a third of the speed"
+
+
 PACKED_BYTES: Mapping[Quantize, float] = {
     Quantize.INT8: 1.0,
     Quantize.INT4: 0.625,
@@ -50,6 +59,7 @@ PACKED_BYTES: Mapping[Quantize, float] = {
     Quantize.FP8_BLOCK: 1.0,
 }
 """Memory for a packed weight, its part of the scales included."""
+_PAIR_BYTES: Mapping[Quantize, float] = {Quantize.INT4: 0.5}
 _EIGHT_BIT_FLOATS = (Quantize.FP8, Quantize.FP8_BLOCK)
 _KEPT = ("kv_up_proj.weight", "beta_proj.weight", "step_proj.weight")
 """Projections that stay plain: one is cut and put elsewhere (latent attention), two steer how fast a state fades."""
@@ -61,11 +71,13 @@ def is_packed(name: str) -> bool:
 
 
 def footprint_bytes(
-    shapes: Mapping[str, tuple[int, ...]], *, quantize: Quantize, dtype: torch.dtype, plain_copy: bool
+    shapes: Mapping[str, tuple[int, ...]], *, quantize: Quantize, dtype: torch.dtype, beside: Beside
 ) -> int:
-    """Memory for a decoder's weights. `plain_copy`: packed integers have a plain copy beside them for long prompts."""
+    """Memory for a decoder's weights."""
     each = PACKED_BYTES.get(quantize, float(dtype.itemsize))
-    if plain_copy and quantize in (Quantize.INT8, Quantize.INT4):
+    if beside is Beside.PAIRS:
+        each += _PAIR_BYTES.get(quantize, 0.0)
+    elif beside is Beside.COPIES and quantize in (Quantize.INT8, Quantize.INT4):
         each += dtype.itemsize
     return int(sum(prod(shape) * (each if is_packed(name) else dtype.itemsize) for name, shape in shapes.items()))
 
@@ -80,25 +92,29 @@ def pick_quantize(name: str) -> Quantize:
 class Packer:
     """Chooses and makes the stored form of each matrix. `dtype` is what is computed in where formats leave a choice."""
 
-    def __init__(self, *, dtype: torch.dtype, quantize: Quantize) -> None:
+    def __init__(self, *, dtype: torch.dtype, quantize: Quantize, beside: Beside = Beside.COPIES) -> None:
         self._dtype = dtype
         self._quantize = quantize
+        self._beside = beside
         self._used: set[str] = set()
 
     def linear(self, weight: Tensor) -> Linear:
         """A packed matrix for few rows and a plain one for many, or one of them for both; float32 [N, K] in."""
-        if self._quantize is Quantize.INT4 and self._takes_int4(weight):
-            self._used.add("int4")
-            quantized = quantize_int4(weight, steps=four_bit_steps(weight))
-            # Prompts are read with the weights that answers are written with: rounded to the same grid. What `auto`
-            # packs lies on that grid already, but for the rounding of scales.
-            many = PlainLinear(dequantize_int4(*quantized).to(self._dtype))
-            return PackedLinear(Int4Linear(weight, quantized=quantized), many)
+        quantized = self._four_bits(weight)
+        if quantized is not None:
+            few = Int4Linear(weight, quantized=quantized)
+            if self._beside is Beside.NOTHING:
+                return few
+            if self._beside is Beside.PAIRS:
+                return PackedLinear(few, WidenedInt4(*quantized))
+            # Prompts are read with the weights that answers are written with: rounded to the same grid. What lies on
+            # that grid already is as it was, but for the rounding of scales.
+            return PackedLinear(few, PlainLinear(dequantize_int4(*quantized).to(self._dtype)))
         packed = self.packed(weight)
         if packed is None:
             return PlainLinear(weight.to(self._dtype))
-        if self._quantize in _EIGHT_BIT_FLOATS:
-            return packed  # it is the plain product already
+        if self._quantize in _EIGHT_BIT_FLOATS or self._beside is not Beside.COPIES:
+            return packed  # it is the plain product already, or becomes it
         return PackedLinear(packed, PlainLinear(weight.to(self._dtype)))
 
     def packed(self, weight: Tensor) -> Linear | None:
@@ -109,10 +125,9 @@ class Packer:
             self._used.add(self._quantize)
             block = BLOCK if self._quantize is Quantize.FP8_BLOCK else None
             return Fp8Linear(weight, dtype=self._dtype, block=block)
-        steps = four_bit_steps(weight) if self._may_take_int4(weight) else None
-        if steps is not None or self._takes_int4(weight):
-            self._used.add("int4")
-            return Int4Linear(weight, quantized=quantize_int4(weight, steps=steps))
+        quantized = self._four_bits(weight)
+        if quantized is not None:
+            return Int4Linear(weight, quantized=quantized)
         self._used.add("int8")
         return Int8Linear(weight)
 
@@ -127,14 +142,16 @@ class Packer:
             return ScreenedHead(Int4Linear(weight), stored)
         return ScreenedHead(Int8Linear(weight), stored)
 
-    def _takes_int4(self, weight: Tensor) -> bool:
-        """Is it int4 that was asked for, whatever the weights?"""
-        return self._quantize is Quantize.INT4 and int4_fits(weight)
-
-    def _may_take_int4(self, weight: Tensor) -> bool:
-        """Is it int4 if the weights lie on such a grid?"""
-        wanted = self._quantize is Quantize.INT4 or (self._quantize is Quantize.AUTO and _has_int4_kernel())
-        return wanted and int4_fits(weight)
+    def _four_bits(self, weight: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
+        """What `quantize_int4` gives, where the matrix is to be int4."""
+        asked = self._quantize is Quantize.INT4
+        if not int4_fits(weight) or not (asked or (self._quantize is Quantize.AUTO and _has_int4_kernel())):
+            return None
+        steps = four_bit_steps(weight)
+        if steps is None and not asked:
+            return None
+        self._used.add("int4")
+        return quantize_int4(weight, steps=steps)
 
     def used(self) -> str:
         """The formats that were chosen, such as "int4+int8", or "none"."""

@@ -15,10 +15,12 @@ from model.checkpoint.shapes import weight_shapes
 from model.checkpoint.store import Store, check, read_weights
 from model.config import ModelConfig
 from model.errors import CheckpointError
-from model.packer import Quantize, footprint_bytes
+from model.packer import Beside, Quantize, footprint_bytes
 
 _FOUR_BIT = ("Q4_0", "Q4_1", "Q4_K")
 """Formats on a grid that `auto` packs to int4."""
+_COPIES_SHARE = 0.5
+"""Of the memory that is free: more would be a great deal for speed alone."""
 
 
 class Checkpoint:
@@ -41,12 +43,21 @@ class Checkpoint:
         names = [stored.type_name for stored in self._store.tensors.values()]
         return tuple(sorted(set(names), key=names.count, reverse=True))
 
-    def footprint_bytes(self, *, quantize: Quantize, dtype: torch.dtype) -> int:
-        """Memory for the weights as they are served on a CPU: see `model.packer`."""
+    def footprint_bytes(self, *, quantize: Quantize, dtype: torch.dtype, beside: Beside = Beside.NOTHING) -> int:
+        """Memory for the weights as they are served on a CPU, the least there is by default: see `model.packer`."""
+        plain = self.config.is_plain
         if quantize is Quantize.AUTO:
             packed = Quantize.INT4 if self.number_formats[0] in _FOUR_BIT else Quantize.INT8
-            quantize = packed if self.config.is_plain else Quantize.NONE
-        return footprint_bytes(self._shapes, quantize=quantize, dtype=dtype, plain_copy=self.config.is_plain)
+            quantize = packed if plain else Quantize.NONE
+        beside = beside if plain else Beside.NOTHING
+        return footprint_bytes(self._shapes, quantize=quantize, dtype=dtype, beside=beside)
+
+    def pick_beside(self, *, quantize: Quantize, dtype: torch.dtype, room_bytes: int) -> Beside:
+        """The fastest that there is room for: copies where all then takes half of it at most."""
+        for beside, share in ((Beside.COPIES, _COPIES_SHARE), (Beside.PAIRS, 1.0)):
+            if self.footprint_bytes(quantize=quantize, dtype=dtype, beside=beside) <= room_bytes * share:
+                return beside
+        return Beside.NOTHING
 
     def check(self) -> None:
         """Raises `CheckpointError` for missing, unexpected and misshapen tensors."""

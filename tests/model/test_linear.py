@@ -13,6 +13,7 @@ from model.linear import (
     Int8Linear,
     PackedLinear,
     PlainLinear,
+    WidenedInt4,
     dequantize_int4,
     four_bit_steps,
     int4_fits,
@@ -49,6 +50,7 @@ def test_int4_multiplies_by_its_weights(outputs: int, inputs: int, rows: int) ->
     weight, x = _weight(outputs, inputs), _rows(rows, inputs)
     expected = x @ dequantize_int4(*quantize_int4(weight)).T
     torch.testing.assert_close(Int4Linear(weight)(x).float(), expected, **BFLOAT16)
+    torch.testing.assert_close(WidenedInt4(*quantize_int4(weight))(x).float(), expected, **BFLOAT16)
 
 
 @pytest.mark.parametrize("name", ["Q4_0", "Q4_1", "Q4_K"])

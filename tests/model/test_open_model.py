@@ -10,6 +10,7 @@ import torch
 from tokenizers import Tokenizer as Bpe
 from tokenizers import decoders, models, pre_tokenizers
 
+from model import load
 from model.api import Chunk, Engine, GenerateRequest, SamplingParams
 from model.details import read_details
 from model.errors import CheckpointError, ModelTooLargeError, UsageError
@@ -17,7 +18,7 @@ from model.kv_cache import KvCache
 from model.load import Served
 from model.local import LocalEngine
 from model.open_model import open_model
-from model.packer import Quantize
+from model.packer import Beside, Packer, Quantize
 from tests.model.mistral_format import write_mistral
 from tests.model.tiny_hf import CASES, VOCABULARY, hf_model, write_hf
 
@@ -116,13 +117,28 @@ def test_plain_models_are_packed_from_folders_too(case: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("layout", ["folder", "file"])
 @pytest.mark.parametrize("quantize", [Quantize.AUTO, Quantize.INT8, Quantize.INT4])
-def test_copies_beside_packed_weights_count(layout: str, quantize: Quantize, tmp_path: Path, tiny_path: Path) -> None:
-    """Packed integers have a plain copy beside them for long prompts: room for that alone is not enough."""
+def test_where_copies_would_take_most_of_the_room_there_are_none(
+    layout: str, quantize: Quantize, tmp_path: Path, tiny_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write_tokenizer(write_hf(tmp_path / "tiny", CASES["llama-2"])) if layout == "folder" else tiny_path
+    made: list[Beside] = []
+
+    class Watched(Packer):
+        def __init__(self, *, dtype: torch.dtype, quantize: Quantize, beside: Beside = Beside.COPIES) -> None:
+            made.append(beside)
+            super().__init__(dtype=dtype, quantize=quantize, beside=beside)
+
+    monkeypatch.setattr(load, "Packer", Watched)
     plain = read_details(path).memory_bytes["bfloat16"]
+    rows = []
+    for room in (20 * plain, int(1.1 * plain)):
+        loaded, _ = open_model(path, dtype=torch.bfloat16, quantize=quantize, available_bytes=room)
+        assert isinstance(loaded, Served)
+        rows.append(loaded.decoder.forward(list(PROMPT), KvCache(loaded.decoder.kv_shape)))
+    assert made == [Beside.COPIES, Beside.PAIRS]
+    assert (rows[0] - rows[1]).norm() < 0.05 * rows[0].norm()
     with pytest.raises(ModelTooLargeError):
-        open_model(path, dtype=torch.bfloat16, quantize=quantize, available_bytes=int(plain * 1.1))
-    open_model(path, dtype=torch.bfloat16, quantize=Quantize.NONE, available_bytes=int(plain * 1.1))
+        open_model(path, dtype=torch.bfloat16, quantize=Quantize.NONE, available_bytes=int(plain * 0.9))
 
 
 def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:

@@ -16,16 +16,22 @@ from model.decoder import Decoder
 from model.errors import UsageError
 from model.kv_cache import KvCache
 from model.load import Served, load_served, pick_dtype
-from model.packer import Quantize, pick_quantize
+from model.packer import Beside, Quantize, pick_quantize
 from model.tokenizer import read_tokenizer
 from tests.model.tiny import CONTEXT, write_tiny
 
 Q4_1 = gguf.GGMLQuantizationType.Q4_1
 
 
-def _load(path: Path, *, dtype: torch.dtype = torch.float32, quantize: Quantize = Quantize.NONE) -> Served:
+def _load(
+    path: Path,
+    *,
+    dtype: torch.dtype = torch.float32,
+    quantize: Quantize = Quantize.NONE,
+    beside: Beside = Beside.COPIES,
+) -> Served:
     with GgufFile(path) as file:
-        return load_served(file, dtype=dtype, quantize=quantize)
+        return load_served(file, dtype=dtype, quantize=quantize, beside=beside)
 
 
 def _ids(count: int, vocabulary: int = 200) -> list[int]:
@@ -62,12 +68,15 @@ def test_logits_equal_the_reference(tied: bool, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("quantize", list(Quantize))
 @pytest.mark.parametrize("chunks", [[60], [1] * 60, [33, 1, 26], [17, 43]], ids=str)
-def test_bfloat16_and_packed_formats_stay_close(quantize: Quantize, chunks: list[int], tmp_path: Path) -> None:
+@pytest.mark.parametrize("beside", list(Beside), ids=lambda beside: beside.name)
+def test_bfloat16_and_packed_formats_stay_close(
+    quantize: Quantize, chunks: list[int], beside: Beside, tmp_path: Path
+) -> None:
     path = write_tiny(tmp_path / "m.gguf", quantization=Q4_1)
     with GgufFile(path) as file, torch.no_grad():
         decoder = load_decoder(file)
         expected = decoder(torch.tensor([_ids(60)]))[0]
-    ours = _hidden(_load(path, dtype=torch.bfloat16, quantize=quantize), _ids(60), chunks)
+    ours = _hidden(_load(path, dtype=torch.bfloat16, quantize=quantize, beside=beside), _ids(60), chunks)
     error = (ours - expected).norm() / expected.norm()
     # The weights lie on a grid of 16 levels, which int4 and int8 keep; three bits of mantissa do not.
     assert error < (0.3 if quantize.startswith("fp8") else 0.05)
