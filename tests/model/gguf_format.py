@@ -19,6 +19,7 @@ from tests.model.mistral_format import interleaved_rows
 
 ARCHITECTURES = {
     "llama": gguf.MODEL_ARCH.LLAMA,
+    "mistral": gguf.MODEL_ARCH.LLAMA,
     "mixtral": gguf.MODEL_ARCH.LLAMA,
     "ministral3": gguf.MODEL_ARCH.MISTRAL3,
     "mistral4": gguf.MODEL_ARCH.MISTRAL4,
@@ -45,7 +46,16 @@ _NAMES = {
     "shared_mlp.up_proj.": "ffn_up_shexp.",
 }
 """What the converter names itself."""
-_INTERLEAVED = ("llama", "mixtral", "ministral3", "granite", "granitemoe", "granitemoeshared", "granitemoehybrid")
+_INTERLEAVED = (
+    "llama",
+    "mistral",
+    "mixtral",
+    "ministral3",
+    "granite",
+    "granitemoe",
+    "granitemoeshared",
+    "granitemoehybrid",
+)
 
 
 def write_gguf(
