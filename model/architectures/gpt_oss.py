@@ -8,6 +8,7 @@ Legend: X experts, I intermediate, D hidden, B blocks of 32 numbers.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,8 +20,18 @@ from model.architectures.sources import Source, Sources, attention, linear, only
 from model.config import AttentionConfig, LayerConfig, MlpConfig, ModelConfig, NormConfig, RouterConfig
 from model.layers.mlp import CLAMP, CLAMPED_SLOPE
 
+_SCALING = {
+    "rope_type": "yarn",
+    "factor": 32.0,
+    "original_max_position_embeddings": 4096,
+    "beta_fast": 32.0,
+    "beta_slow": 1.0,
+    "truncate": False,
+}
+
 
 def configure(settings: Settings) -> ModelConfig:
+    settings = _whole(settings)
     settings.require("hidden_act", "silu")
     settings.require("swiglu_limit", CLAMP)
     settings.require("swiglu_alpha", CLAMPED_SLOPE)
@@ -45,6 +56,18 @@ def configure(settings: Settings) -> ModelConfig:
     mlp = MlpConfig(intermediate=settings.integer("intermediate_size"), activation="clamped", bias=True, router=router)
     layers = tuple(LayerConfig(norm=norm, mixer=one, mlp=mlp) for one in windows(settings, shape))
     return model_config(settings, layers, norm=norm)
+
+
+def _whole(settings: Settings) -> Settings:
+    """With what HF takes keys to be that the file leaves out."""
+    kinds = ("sliding_attention", "full_attention")
+    unsaid: dict[str, Any] = {
+        "layer_types": [kinds[index % 2] for index in range(settings.integer("num_hidden_layers"))],
+        "sliding_window": 128,
+    }
+    if not {"rope_parameters", "rope_scaling"} & settings.values.keys():
+        unsaid["rope_parameters"] = _SCALING
+    return Settings(unsaid | dict(settings.values), settings.source)
 
 
 def layer(config: LayerConfig) -> Sources:

@@ -52,7 +52,7 @@ def _attentions(settings: Settings, norm: NormConfig) -> list[AttentionConfig]:
     )
     kinds = settings.texts("layer_types") or ()
     turned = replace(full, rope=_rope(settings, "sliding_attention", head_dim))
-    narrow = windows(settings, turned)
+    narrow = windows(Settings({"sliding_window": 1024, **settings.values}, settings.source), turned)
     return [
         one if index < len(kinds) and kinds[index] == "sliding_attention" else full for index, one in enumerate(narrow)
     ]

@@ -14,13 +14,14 @@ def configure(settings: Settings) -> ModelConfig:
     settings.require("qk_layernorm", False)
     heads, kv_heads, head_dim = head_counts(settings)
     norm = NormConfig(epsilon=settings.number("layer_norm_eps", 1e-5), kind="layer")
+    turning = Settings({"partial_rotary_factor": 0.5, **settings.values}, settings.source)
     shape = LayerConfig(
         norm=norm,
         mixer=AttentionConfig(
             heads=heads,
             kv_heads=kv_heads,
             head_dim=head_dim,
-            rope=read_rope(settings, dimensions=head_dim),
+            rope=read_rope(turning, dimensions=head_dim),
             qkv_bias=True,
             out_bias=True,
         ),

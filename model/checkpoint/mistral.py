@@ -41,13 +41,13 @@ from model.errors import CheckpointError
 _CONTEXT_TOKENS = 32768
 """What most files without the key were trained for."""
 _LONGER = {
-    (5120, 14336, 40, 0, 1e6): 131072,  # Nemo
-    (6144, 16384, 56, 8, 1e6): 65536,  # Mixtral 8x22B; without experts it is Codestral 22B
-    (12288, 28672, 88, 0, 1e6): 131072,  # Large 2
-    (12288, 28672, 88, 0, 1e9): 131072,  # Pixtral Large
-    (5120, 32768, 40, 0, 1e9): 131072,  # Small 3.1, and what is made of it; Small 3 turns faster
+    (5120, 14336, 40, 0): 131072,  # Nemo, Pixtral 12B
+    (6144, 16384, 56, 8): 65536,  # Mixtral 8x22B; without experts it is Codestral 22B
+    (12288, 28672, 88, 0): 131072,  # Large 2, Pixtral Large
 }
-"""What others were, by hidden and intermediate sizes, layers, experts and rotary base (their model cards)."""
+"""What others were, by hidden and intermediate sizes, layers and experts (their model cards)."""
+_SLOWER = {(5120, 32768, 40, 0): 131072}
+"""Small 3.1, and what is made of it: Small 3 has the same sizes, and a rotary base of 1e8 instead of 1e9."""
 _SEEING = ("vision_encoder.*", "vision_language_adapter.*", "pre_mm_projector_norm.*", "patch_merger.*")
 """What Mistral Small 3.1 and its like see pictures with, which nobody asks for here."""
 
@@ -104,8 +104,8 @@ def _configure(settings: Settings) -> ModelConfig:
     windows = _windows(settings, layers)
     router = layer.mlp.router
     experts = 0 if router is None else router.experts
-    shape = (settings.integer("dim"), layer.mlp.intermediate, layers, experts, attention.rope.base)
-    unsaid = _LONGER.get(shape, _CONTEXT_TOKENS)
+    shape = (settings.integer("dim"), layer.mlp.intermediate, layers, experts)
+    unsaid = (_LONGER | (_SLOWER if attention.rope.base >= 1e9 else {})).get(shape, _CONTEXT_TOKENS)
     return ModelConfig(
         architecture=_family(settings, experts=experts, uneven=len(set(windows)) > 1),
         hidden=settings.integer("dim"),

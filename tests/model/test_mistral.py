@@ -274,13 +274,24 @@ def test_the_first_models_have_a_rotary_base_by_their_window(folder: Path) -> No
         ((6144, 16384, 56), 8, 1e6, 65536),
         ((6144, 16384, 56), 0, 1e6, 32768),
         ((5120, 14336, 40), 0, 1e6, 131072),
+        ((5120, 14336, 40), 0, 1e9, 131072),
         ((5120, 32768, 40), 0, 1e8, 32768),
         ((5120, 32768, 40), 0, 1e9, 131072),
         ((12288, 28672, 88), 0, 1e6, 131072),
         ((12288, 28672, 88), 0, 1e9, 131072),
         ((4096, 14336, 32), 8, 1e6, 32768),
     ],
-    ids=["Mixtral 8x22B", "Codestral 22B", "Nemo", "Small 3", "Small 3.1", "Large 2", "Pixtral Large", "Mixtral 8x7B"],
+    ids=[
+        "Mixtral 8x22B",
+        "Codestral 22B",
+        "Nemo",
+        "Pixtral 12B",
+        "Small 3",
+        "Small 3.1",
+        "Large 2",
+        "Pixtral Large",
+        "Mixtral 8x7B",
+    ],
 )
 def test_how_long_a_context_is_where_the_file_does_not_say(
     sizes: tuple[int, int, int], experts: int, base: float, tokens: int

@@ -5,6 +5,7 @@ The weights are files with holes: names, types and shapes are there, numbers are
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,30 @@ def test_published_settings_are_read_as_hf_reads_them(name: str, tmp_path: Path)
     plain = "text_config" not in row.config and "quantization_config" not in row.config
     if len(tensors) < MANY:
         _check_shown(tmp_path / "ours", checkpoint, halves=plain)
+
+
+ABSENT = [
+    ("phi-2", "partial_rotary_factor"),
+    ("gpt-oss-20b", "layer_types"),
+    ("gpt-oss-20b", "sliding_window"),
+    ("gpt-oss-20b", "rope_scaling"),
+    ("Mellum2", "sliding_window"),
+    ("Mistral-7B-v0.1", "sliding_window"),
+    ("starcoder2-7b", "rope_theta"),
+    ("granite-3.3-8b", "rms_norm_eps"),
+    ("Qwen3-Next-80B-A3B", "partial_rotary_factor"),
+    ("DeepSeek-Coder-V2-Lite", "routed_scaling_factor"),
+]
+
+
+@pytest.mark.parametrize(("name", "key"), ABSENT)
+def test_what_a_file_leaves_out_means_what_it_means_to_hf(name: str, key: str, tmp_path: Path) -> None:
+    """Of keys whose absence changes no weight's shape."""
+    row = HF[name]
+    less = {one: value for one, value in row.config.items() if one != key}
+    settings = Settings(less, "config.json")
+    ours = find_architecture(settings, ()).configure(settings)
+    assert differences(hf_model(replace(row, config=less), tmp_path / "theirs"), ours) == {}
 
 
 @pytest.mark.parametrize("name", REFUSED)
