@@ -21,6 +21,7 @@ GROUP = 32
 _STEPS = 15
 _GRID_SAMPLE = 64
 _PIECE_WEIGHTS = 2**18
+_PACKED_ROWS = 512
 FEW_ROWS = 12
 """Up to here the packed kernels are the faster ones (measured on AVX-512 with bfloat16 GEMM)."""
 _WIDENED_ROWS = 24
@@ -94,7 +95,9 @@ class Int4Linear:
     def __init__(self, weight: Tensor, *, quantized: tuple[Tensor, Tensor, Tensor] | None = None) -> None:
         quants, scales, zeros = quantized or quantize_int4(weight)
         self.shape = weight.shape
-        packed = torch._convert_weight_to_int4pack_for_cpu(quants, 1)
+        # The kernel's form is one of 64 rows behind the other, so that pieces of so many can be made alone.
+        pieces = torch.split(quants, _PACKED_ROWS)
+        packed = torch.cat([torch._convert_weight_to_int4pack_for_cpu(piece.int(), 1) for piece in pieces])
         scales_zeros = torch.stack((scales, zeros), dim=-1).transpose(0, 1).contiguous()  # [K / B, N, 2]
         self.few: Product = lambda x: torch._weight_int4pack_mm_for_cpu(x, packed, GROUP, scales_zeros)
         self.few_dtype = torch.bfloat16
@@ -107,7 +110,7 @@ class WidenedInt4:
     """The same weights, for many rows: made plain a piece at a time. Half a byte each beside the kernel's own form."""
 
     def __init__(self, quants: Tensor, scales: Tensor, zeros: Tensor) -> None:
-        low, high = quants.to(torch.uint8).chunk(2, -1)
+        low, high = quants.chunk(2, -1)
         self._pairs = low | high << 4  # uint8 [N, K / 2]: those of the first half of the inputs in the low bits
         self._scales, self._zeros = scales[..., None], zeros[..., None]
         self.few_dtype = torch.bfloat16
@@ -143,12 +146,12 @@ def rows_agree(product: Product, *, inputs: int, dtype: torch.dtype, rows: int) 
 
 
 def quantize_int4(weight: Tensor, *, group: int = GROUP, steps: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """[N, K] to int32 quants 0 … 15 [N, K], bfloat16 scales and zeros [N, K / B]: w = (q − 8) · scale + zero.
+    """[N, K] to uint8 quants 0 … 15 [N, K], bfloat16 scales and zeros [N, K / B]: w = (q − 8) · scale + zero.
 
     The grid of a group spans from its least to its greatest weight, in 15 steps as in Q4_1, or in `steps` [N, K / B].
     """
     outputs, inputs = weight.shape
-    quants = torch.empty(outputs, inputs, dtype=torch.int32, device=weight.device)
+    quants = torch.empty(outputs, inputs, dtype=torch.uint8, device=weight.device)
     scales, zeros = weight.new_empty(2, outputs, inputs // group, dtype=torch.bfloat16)
     for rows in _pieces(weight):
         groups = weight[rows].view(-1, inputs // group, group)
@@ -157,7 +160,7 @@ def quantize_int4(weight: Tensor, *, group: int = GROUP, steps: Tensor | None = 
         zero = (low + 8 * scale.float()).bfloat16()
         places = groups - zero.float()[..., None]
         places = places.div_(scale.float()[..., None]).round_().add_(8).clamp_(0, _STEPS)
-        quants[rows], scales[rows], zeros[rows] = places.view(-1, inputs).to(torch.int32), scale, zero
+        quants[rows], scales[rows], zeros[rows] = places.view(-1, inputs).to(torch.uint8), scale, zero
     return quants, scales, zeros
 
 

@@ -73,6 +73,9 @@ def pack(
     """
     packer = Packer(dtype=dtype, quantize=quantize, beside=beside)
     _, embedding = next(weights)
+    stored = embedding.to(dtype)
+    head = packer.head(embedding, stored) if config.tied_embeddings else None
+    del embedding  # it is the largest, and not whole beside all others
     layers: list[ServingLayer] = []
     for index, shape in enumerate(config.layers):
         named = dict(next(weights) for _ in range(12 if shape.attention.qkv_bias else 9))
@@ -81,10 +84,7 @@ def pack(
         if progress is not None:
             progress((index + 1) / (len(config.layers) + 1))
     rest = dict(weights)
-    stored = embedding.to(dtype)
-    if config.tied_embeddings:
-        head = packer.head(embedding, stored)
-    else:
+    if head is None:
         head = packer.head(rest["lm_head.weight"], rest["lm_head.weight"].to(dtype))
     decoder = ServingDecoder(
         config,
