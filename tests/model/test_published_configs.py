@@ -5,6 +5,7 @@ The weights are files with holes: names, types and shapes are there, numbers are
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -23,7 +24,7 @@ from model.config import AttentionConfig, LayerConfig, ModelConfig, QueryGrowth,
 from model.details import read_details
 from model.errors import CheckpointError
 from tests.model.published_hf import differences, hf_model, stored_tensors, stored_weights
-from tests.model.published_table import Row, Tensors, mistral_tensors, rows, write_folder
+from tests.model.published_table import Row, Tensors, mistral_tensors, remove_files, rows, write_folder
 from tests.model.tiny_hf import count_parameters
 
 HF, MISTRAL = rows("hf"), rows("mistral")
@@ -33,6 +34,12 @@ MANY = 20_000
 """Tensors of which no file is written, to save time."""
 KNOWN = {"parameters", "billions", "bytes", "tensors", "context", "tied", "projection", "base", "turning", "head_dim"}
 KNOWN |= {"scale", "stretch", "magnitude", "window", "windows", "experts", "groups", "growth", "model"}
+
+
+@pytest.fixture(autouse=True)
+def _without_remains(tmp_path: Path) -> Iterator[None]:
+    yield
+    remove_files(tmp_path)
 
 
 def _facts(config: ModelConfig) -> dict[str, Any]:

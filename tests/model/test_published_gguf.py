@@ -6,6 +6,7 @@ The files have the keys that were seen in published ones, and tensors of true si
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,15 @@ from model.open_model import open_config
 from tests.model import gguf_format
 from tests.model.gguf_recurrent import recurrent_weights
 from tests.model.published_hf import hf_model, stored_weights
-from tests.model.published_table import Row, rows, stretch
+from tests.model.published_table import Row, remove_files, rows, stretch
 
 GGUF, HF = rows("gguf"), rows("hf")
+
+
+@pytest.fixture(autouse=True)
+def _without_remains(tmp_path: Path) -> Iterator[None]:
+    yield
+    remove_files(tmp_path)
 
 
 def _tensors(row: Row, folder: Path) -> dict[str, Tensor]:
