@@ -1,7 +1,8 @@
 """How likely a suggestion is to be accepted: from its tokens' probabilities, its length, and the syntax around it.
 
 The constants are data (`confidence.json`), fitted with `python -m bench.quality.calibrate` on packages that the
-embedded model learned from, never on those kept for evaluation. What a user accepts shifts them (`history`).
+embedded model learned from, never on those kept for evaluation: once for that model, and once for models that others
+trained, whose probabilities mean something else. What a user accepts shifts them (`history`).
 """
 
 from __future__ import annotations
@@ -78,12 +79,17 @@ class Calibration:
         return 1 / (1 + exp(-max(-30.0, min(30.0, odds))))
 
 
+OWN, OTHERS = "tersely", "others"
+"""What the constants are kept under: for models of this family (see `model.fim`), and for all others."""
+
+
 @cache
-def shipped() -> Calibration:
-    """The constants that come with this version."""
+def shipped(family: str = OWN) -> Calibration:
+    """The constants that come with this version, for models of that family."""
     found = json.loads(resources.files("completion").joinpath("confidence.json").read_text(encoding="utf-8"))
+    fitted = found["models"][OWN if family == OWN else OTHERS]
     thresholds = {Level(name): value for name, value in found["thresholds"].items()}
-    return Calibration(found["bias"], found["weights"], thresholds)
+    return Calibration(fitted["bias"], fitted["weights"], thresholds)
 
 
 def log_odds(probability: float) -> float:

@@ -43,7 +43,8 @@ def finish(situation: Situation, draft: Draft, *, shift: float) -> Suggestion:
         asked=bool(draft.asked),
     )
     signals = confidence.signals(text, draft.logprobs(len(text)), found)
-    sure = confidence.shipped().probability(signals, shift=shift) if draft.tokens else _UNTOLD_CONFIDENCE
+    known = confidence.shipped(situation.model.fim_family)
+    sure = known.probability(signals, shift=shift) if draft.tokens else _UNTOLD_CONFIDENCE
     if len(draft.kept) < len(draft.raw):
         notes = (f"stopped: {draft.cut.reason}", *notes)
     if draft.asked:
@@ -73,12 +74,20 @@ def finish(situation: Situation, draft: Draft, *, shift: float) -> Suggestion:
             signals=signals if draft.tokens else {},
         ),
         suggestion_id=uuid.uuid4().hex,
-        later=_later(text, draft, found, shift=shift, document=situation.text) if request.selected is None else (),
+        later=_later(text, draft, found, known, shift=shift, document=situation.text)
+        if request.selected is None
+        else (),
     )
 
 
 def _later(
-    text: str, draft: Draft, found: confidence.Circumstances, *, shift: float, document: str
+    text: str,
+    draft: Draft,
+    found: confidence.Circumstances,
+    known: confidence.Calibration,
+    *,
+    shift: float,
+    document: str,
 ) -> tuple[tuple[int, float], ...]:
     """How sure the rest of a text is behind each of its tokens, with the document's line ends counted."""
     logprobs = draft.logprobs(len(text))
@@ -88,7 +97,7 @@ def _later(
         if token.end <= same and text[token.end :].strip():
             signals = confidence.signals(text[token.end :], logprobs[count:], found)
             typed = len(_line_ends_like(text[: token.end], document))
-            sure[typed] = round(confidence.shipped().probability(signals, shift=shift), 4)
+            sure[typed] = round(known.probability(signals, shift=shift), 4)
     return tuple(sure.items())
 
 

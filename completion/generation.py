@@ -110,6 +110,9 @@ class Order:
     """Why there is a grammar, in words."""
     deadline_s: float | None = None
     """By `time.perf_counter`: what is there then is taken."""
+    lead: str = ""
+    """Blanks before the cursor that are not in the prompt: the model is to say them first. Where it says another thing,
+    it is asked again with them in the prompt."""
     opening: str = ""
     """The draft begins with this text, and the model goes on from it."""
     opening_tokens: tuple[Token, ...] = ()
@@ -148,7 +151,9 @@ def _before_doubt(text: str) -> Cut:
 async def _read(engine: Engine, order: Order, draft: Draft, openings: tuple[str, ...]) -> Veto | None:
     """Let the draft grow until it ends (None) or a guard objects."""
     guard: StoppingGuard | None = None
-    prompt = continued(order.prompt, draft.raw)
+    heals = bool(order.lead) and not (draft.raw or openings or order.grammar)
+    awaited: str | None = order.lead if heals else ""
+    prompt = continued(order.prompt, "" if heals else order.lead + draft.raw)
     request = replace(order.request, prompt=prompt, sampling=_sampling(order, draft, openings))
     before = (draft.usage, draft.timings)
     try:
@@ -157,6 +162,12 @@ async def _read(engine: Engine, order: Order, draft: Draft, openings: tuple[str,
             aclosing(engine.generate(request)) as stream,  # type: ignore[type-var]
         ):
             async for chunk in stream:
+                if awaited:
+                    text, left = _led(chunk.text, awaited)
+                    chunk = _shortened(chunk, text, lead=awaited)
+                    awaited = left
+                    if awaited is None:
+                        break
                 _take(draft, chunk, *before)
                 began_s = time.perf_counter()
                 guard = guard or order.guard()  # made while the engine is at work
@@ -173,9 +184,32 @@ async def _read(engine: Engine, order: Order, draft: Draft, openings: tuple[str,
                 if cut is not None:
                     draft.cut = cut
                     return None
+        if awaited is None:
+            return await _read(engine, replace(order, prompt=continued(order.prompt, order.lead), lead=""), draft, ())
     except TimeoutError:
         draft.cut = (guard or order.guard()).finish(draft.raw, "time")
     return None
+
+
+def _led(text: str, awaited: str) -> tuple[str, str | None]:
+    """What is left of a text behind the blanks that are awaited, and what is awaited still; None: it is another text.
+
+    Where a line or all ends instead, nothing is to follow the blanks.
+    """
+    if awaited.startswith(text):
+        return "", awaited[len(text) :]
+    if text.startswith((awaited, "\n")):
+        return text.removeprefix(awaited), ""
+    return "", None
+
+
+def _shortened(chunk: Chunk, text: str, *, lead: str) -> Chunk:
+    """A chunk of which `text` is left behind `lead`, with what else might have stood there."""
+    if not chunk.logprobs:
+        return replace(chunk, text=text)
+    first, *others = chunk.logprobs
+    top = tuple((rival.removeprefix(lead), logprob) for rival, logprob in first.top if rival.startswith(lead))
+    return replace(chunk, text=text, logprobs=(replace(first, top=top), *others))
 
 
 def _sampling(order: Order, draft: Draft, openings: tuple[str, ...]) -> SamplingParams:

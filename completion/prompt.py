@@ -27,6 +27,8 @@ class BuiltPrompt:
 
     segments: tuple[Segment, ...]
     uses: tuple[ContextUse, ...]
+    lead: str = ""
+    """Blanks before the cursor that the prompt leaves to the model: see `_healed`."""
 
     @property
     def text(self) -> str:
@@ -54,13 +56,27 @@ def render_prompt(
     shown = snippets if takes_snippets(family) else ()
     others = [fim.Snippet(one.path, _unix(one.text)) for one in shown]
     row = fim.FORMATS.get(family)
-    if row is None or row.middle is None:
+    lead = ""
+    if row is None:
+        prefix, lead = _healed(prefix + typed)
+        typed = ""
+    elif row.middle is None:
         prefix, typed = prefix + typed, ""
+    else:
+        typed, lead = _healed(typed)
     segments = fim.render(family, prefix=prefix, suffix=suffix, path=path, snippets=others)
     if typed:
         segments = (*segments, Segment(typed))
     own = _account(text, path, layout.window, suffix_used=family != fim.NONE)
-    return BuiltPrompt(segments, (*map(_use, shown), *own))
+    return BuiltPrompt(segments, (*map(_use, shown), *own), lead)
+
+
+def _healed(text: str) -> tuple[str, str]:
+    """A text that the model goes on from as its own, without the blanks behind the last word of its last line; and
+    these. Vocabularies put a blank at the beginning of the token that follows it, so that one that stands at a text's
+    end is followed by what no blank precedes: a second one, or a comment (token healing)."""
+    bare = text.rstrip(" ")
+    return (bare, text[len(bare) :]) if bare and not bare.endswith(("\n", "\t")) else (text, "")
 
 
 def continued(segments: tuple[Segment, ...], text: str) -> tuple[Segment, ...]:

@@ -148,6 +148,7 @@ class EngineCompleter:
         wanted = line_wanted(situation)
         return Order(
             prompt=situation.prompt.segments,
+            lead=situation.prompt.lead,
             request=GenerateRequest(
                 prompt=situation.prompt.segments,
                 sampling=sampling,

@@ -2,7 +2,8 @@
 
 `python -m bench.quality` samples (under 30 minutes on two cores); `--full` asks everything (hours); `--quick` asks
 for minutes, to compare checkpoints; `--tiny` asks a handful, to see that it works. A run that was ended goes on with
-`--resume`. Fetches the held-out packages with pip and npm on the first run.
+`--resume`. `--model FILE` without an adapter asks that model alone. Fetches the held-out packages with pip and npm
+on the first run.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +88,20 @@ def contend_all(
             yield name, future.result()
 
 
+def _contenders(arguments: argparse.Namespace) -> list[Contender]:
+    """The tuned model and its base, or another model alone."""
+    ask = partial(Contender, threads=arguments.threads)
+    if arguments.model and not arguments.adapter:
+        return [ask(name=arguments.name, checkpoint=arguments.model)]
+    path = arguments.model or pull(DEFAULT_MODEL)
+    tuned = ask(name="tuned", checkpoint=path, adapter=arguments.adapter or shipped_adapter(DEFAULT_MODEL))
+    return [tuned] if arguments.no_base else [tuned, ask(name="base", checkpoint=path)]
+
+
+def _described(adapter: Path | None) -> dict[str, Any] | None:
+    return None if adapter is None else {"sha256": results.sha256(adapter), "training": load_adapter(adapter).info.note}
+
+
 def main() -> None:
     """Parse, fetch, ask, measure, write."""
     parser = argparse.ArgumentParser(prog="python -m bench.quality", description=__doc__)
@@ -93,7 +109,7 @@ def main() -> None:
     parser.add_argument("--quick", dest="size", action="store_const", const="quick")
     parser.add_argument("--tiny", dest="size", action="store_const", const="tiny")
     parser.add_argument("--model", type=Path, help="a checkpoint; by default the embedded model's")
-    parser.add_argument("--adapter", type=Path, help="the adapter to measure; by default the model's own")
+    parser.add_argument("--adapter", type=Path, help="the adapter to measure; by default the embedded model's own")
     parser.add_argument("--no-base", action="store_true", help="leave the untuned base out")
     parser.add_argument("--resume", action="store_true", help="go on with a run of the same command that was ended")
     parser.add_argument("--threads", type=int, default=1, help="of each contender")
@@ -102,13 +118,9 @@ def main() -> None:
     default = Path(os.environ.get("TERSELY_HUMANEVAL", HUMANEVAL))
     parser.add_argument("--humaneval", type=Path, default=default, help="or TERSELY_HUMANEVAL")
     arguments = parser.parse_args()
-    adapter = arguments.adapter or shipped_adapter(DEFAULT_MODEL)
-    if adapter is None:
-        parser.error("The embedded model brings no adapter to measure. Give --adapter FILE.")
-    path = arguments.model or pull(DEFAULT_MODEL)
-    contenders = [Contender(name="tuned", checkpoint=path, adapter=adapter, threads=arguments.threads)]
-    if not arguments.no_base:
-        contenders.append(Contender(name="base", checkpoint=path, threads=arguments.threads))
+    if arguments.model and not arguments.adapter and arguments.name == "quality":
+        parser.error("The card is the embedded model's. Give --name for the figures of another one.")
+    contenders = _contenders(arguments)
     at_once = arguments.at_once or min(len(contenders), max(1, own_cores() // arguments.threads))
     tasks = questions(SIZES[arguments.size], benchmark=arguments.humaneval)
     contenders = [replace(one, journal=journal(one, tasks, resume=arguments.resume)) for one in contenders]
@@ -116,7 +128,8 @@ def main() -> None:
         "seed": SEED,
         "size": arguments.size,
         "tasks": len(tasks),
-        "adapter": {"sha256": results.sha256(adapter), "training": load_adapter(adapter).info.note},
+        "adapter": _described(contenders[0].adapter),
+        "checkpoint": {"file": contenders[0].checkpoint.name, "sha256": results.sha256(contenders[0].checkpoint)},
         "floors": measure.floors(tasks),
         "contenders": {},
     }

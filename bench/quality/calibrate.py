@@ -1,10 +1,11 @@
 """Fits the confidence of suggestions: how likely is one with these signals to be what the author wrote?
 
-Asks the embedded model at cursors of a training corpus (never of the packages that are kept for evaluation), notes the
-signals of each suggestion and whether it is right, and fits a logistic function, whose constants it writes to
-`completion/confidence.json`.
+Asks a model, by default the embedded one, at cursors of a training corpus (never of the packages that are kept for
+evaluation), notes the signals of each suggestion and whether it is right, and fits a logistic function, whose constants
+it writes to `completion/confidence.json`, beside those for other models.
 
     python -m bench.quality.calibrate CORPUS/files.jsonl [--count 1500]
+    python -m bench.quality.calibrate CORPUS/files.jsonl --model FILE.gguf --rows ROWS [--rows OTHER_MODELS_ROWS]
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import argparse
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -135,7 +136,6 @@ def report(observations: list[Observation], *, source: dict[str, Any]) -> dict[s
     return {
         "bias": round(bias, 5),
         "weights": {name: round(value, 5) for name, value in weights.items()},
-        "thresholds": _THRESHOLDS,
         "fitted": source
         | {
             "command": "python -m bench.quality.calibrate CORPUS",
@@ -148,35 +148,56 @@ def report(observations: list[Observation], *, source: dict[str, Any]) -> dict[s
     }
 
 
+def read_rows(path: Path) -> list[Observation]:
+    """The observations of an earlier run."""
+    return [Observation(**json.loads(row)) for row in path.read_text(encoding="utf-8").splitlines()]
+
+
+def write_rows(path: Path, observations: Sequence[Observation]) -> None:
+    """Keep them, a line each."""
+    lines = [json.dumps({"signals": one.signals, "right": one.right}) + "\n" for one in observations]
+    path.write_text("".join(lines), encoding="utf-8")
+
+
+def enter(path: Path, name: str, fitted: dict[str, Any]) -> None:
+    """Put the constants for one kind of models beside the others' in the file that ships."""
+    models = json.loads(path.read_text(encoding="utf-8"))["models"] if path.exists() else {}
+    whole = {"thresholds": _THRESHOLDS, "models": models | {name: fitted}}
+    path.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     """Parse, ask, fit, write."""
     parser = argparse.ArgumentParser(prog="python -m bench.quality.calibrate", description=__doc__)
     parser.add_argument("corpus", type=Path)
+    parser.add_argument(
+        "--model", type=Path, help="a checkpoint that somebody else trained; by default the embedded one"
+    )
     parser.add_argument("--count", type=int, default=1500)
     parser.add_argument("--minutes", type=float, default=60.0, help="stop asking after this time")
     parser.add_argument("--out", type=Path, default=Path(confidence.__file__).with_name("confidence.json"))
-    parser.add_argument("--rows", type=Path, help="also keep the observations here, as JSON lines")
+    parser.add_argument(
+        "--rows", type=Path, action="append", default=[], help="also keep the observations here; fit more files' too"
+    )
     parser.add_argument("--from-rows", action="store_true", help="fit what --rows has, and ask nothing")
     arguments = parser.parse_args()
     if arguments.from_rows and not arguments.rows:
         parser.error("--from-rows needs --rows FILE, as an earlier run has written it.")
     positions = corpus_positions(arguments.corpus, count=arguments.count, seed=SEED)
-    adapter = shipped_adapter(DEFAULT_MODEL)
-    if arguments.from_rows:
-        rows = arguments.rows.read_text(encoding="utf-8").splitlines()
-        observations = [Observation(**json.loads(row)) for row in rows]
+    adapter = shipped_adapter(DEFAULT_MODEL) if arguments.model is None else None
+    if not arguments.from_rows:
+        engine = LocalEngine.load(arguments.model or pull(DEFAULT_MODEL), adapter=adapter, threads=1)
+        asked = asyncio.run(_ask(engine, positions, time.monotonic() + 60 * arguments.minutes))
+        if arguments.rows:
+            write_rows(arguments.rows[0], asked)
+        observations = asked + [one for path in arguments.rows[1:] for one in read_rows(path)]
     else:
-        engine = LocalEngine.load(pull(DEFAULT_MODEL), adapter=adapter, threads=1)
-        observations = asyncio.run(_ask(engine, positions, time.monotonic() + 60 * arguments.minutes))
-    if arguments.rows and not arguments.from_rows:
-        lines = [json.dumps({"signals": one.signals, "right": one.right}) + "\n" for one in observations]
-        arguments.rows.write_text("".join(lines), encoding="utf-8")
-    source = {
-        "positions": len(positions),
-        "seed": SEED,
-        "adapter_sha256": None if adapter is None else results.sha256(adapter),
-    }
-    arguments.out.write_text(json.dumps(report(observations, source=source), indent=2) + "\n", encoding="utf-8")
+        observations = [one for path in arguments.rows for one in read_rows(path)]
+    source: dict[str, Any] = {"positions": len(positions), "seed": SEED}
+    if adapter is not None:
+        source["adapter_sha256"] = results.sha256(adapter)
+    name = confidence.OTHERS if arguments.model else confidence.OWN
+    enter(arguments.out, name, report(observations, source=source))
     print(arguments.out.read_text(encoding="utf-8"))
 
 

@@ -42,15 +42,17 @@ class Shown:
         return bool(said) and (said == wanted or wanted.startswith(said + "\n"))
 
 
-def sure(text: str, signals: Mapping[str, float]) -> bool:
-    """Whether an editor shows a text with these signals, at the level that is the default."""
-    known = confidence.shipped()
+def sure(text: str, signals: Mapping[str, float], family: str) -> bool:
+    """Whether an editor shows a text with these signals, of a model of that family, at the level that is the
+    default."""
+    known = confidence.shipped(family)
     return bool(text) and bool(signals) and known.probability(signals) >= known.thresholds[_SETTINGS.level]
 
 
 async def show_all(engine: Engine, tasks: Sequence[Task], *, journal: Journal) -> list[Shown]:
     """Every task once, those in the journal not again, without other files, and without memory of another cursor."""
     free = asyncio.Semaphore(_AT_ONCE)
+    family = (await engine.info()).fim_family
 
     async def one(task: Task) -> Shown:
         # An editor says which language a buffer is in, also where it has no name.
@@ -64,7 +66,7 @@ async def show_all(engine: Engine, tasks: Sequence[Task], *, journal: Journal) -
                 found = (await EngineCompleter(engine, _SETTINGS).attempt(request))[0]
                 said = {"text": found.text, "signals": dict(found.explanation.signals)}
                 journal.keep(key, said)
-        return Shown(task, said["text"], sure(said["text"], said["signals"]))
+        return Shown(task, said["text"], sure(said["text"], said["signals"], family))
 
     return await asyncio.gather(*(one(task) for task in tasks))
 

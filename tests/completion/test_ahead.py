@@ -12,9 +12,12 @@ from completion.ahead import LookAhead
 from completion.api import CompletionRequest
 from completion.service import EngineCompleter
 from completion.settings import CompletionSettings
-from model.api import Priority
+from model.api import ModelInfo, Priority
 from model.errors import EngineUnavailableError
 from model.fake import FakeEngine
+
+# A family whose models were taught to go on from a blank.
+INFO = ModelInfo(name="fake", architecture="fake", fim_family="mistral", context_tokens=4096)
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -29,7 +32,7 @@ def answers(prompt: str) -> str:
 
 
 async def test_accepting_shows_the_next_without_the_engine() -> None:
-    engine = FakeEngine(answers, logprob=-0.001)
+    engine = FakeEngine(answers, logprob=-0.001, info=INFO)
     completer = EngineCompleter(engine)
     request = CompletionRequest(text="x = ", offset=4, path="a.py")
     (first,) = await completer.complete(request)
@@ -42,7 +45,7 @@ async def test_accepting_shows_the_next_without_the_engine() -> None:
 
 
 async def test_it_yields_to_a_real_request() -> None:
-    engine = FakeEngine("a b c d e f g h", logprob=-0.001, token_delay_s=0.05)
+    engine = FakeEngine("a b c d e f g h", logprob=-0.001, token_delay_s=0.05, info=INFO)
     completer = EngineCompleter(engine)
     await completer.complete(CompletionRequest(text="x = ", offset=4, path="a.py"))
     await until(lambda: len(engine.requests) == 2)
@@ -52,7 +55,7 @@ async def test_it_yields_to_a_real_request() -> None:
 
 
 async def test_it_can_be_turned_off() -> None:
-    engine = FakeEngine("a", logprob=-0.001)
+    engine = FakeEngine("a", logprob=-0.001, info=INFO)
     completer = EngineCompleter(engine, CompletionSettings(look_ahead=False))
     await completer.complete(CompletionRequest(text="x = ", offset=4, path="a.py"))
     await asyncio.sleep(0.3)
@@ -67,7 +70,7 @@ async def test_its_failures_stay_its_own(error: Exception) -> None:
         tried.set()
         raise error
 
-    engine = FakeEngine("a", logprob=-0.001)
+    engine = FakeEngine("a", logprob=-0.001, info=INFO)
     request = CompletionRequest(text="x = ", offset=4, path="a.py")
     (suggestion,) = await EngineCompleter(engine, CompletionSettings(look_ahead=False)).complete(request)
     ahead = LookAhead(fail, pause_s=0.0)

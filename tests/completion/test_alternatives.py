@@ -67,9 +67,9 @@ class _Telling:
     async def generate(self, request: GenerateRequest) -> AsyncIterator[Chunk]:
         self.requests.append(request)
         usage = Usage(prompt_tokens=1, cached_tokens=0, completion_tokens=1)
-        if prompt_text(request.prompt).endswith("= "):
-            token = TokenLogprob(0, "one", -0.1, (("one", -0.1), ("two", -2.0), ("three", -3.0)))
-            yield Chunk(text="one", logprobs=(token,), usage=usage)
+        if prompt_text(request.prompt).endswith("="):
+            rivals = ((" one", -0.1), ("(", -1.0), (" two", -2.0), (" three", -3.0))
+            yield Chunk(text=" one", logprobs=(TokenLogprob(0, " one", -0.1, rivals),), usage=usage)
         yield Chunk(text="()", logprobs=(TokenLogprob(0, "()", -0.1),), usage=usage)
         yield Chunk(finish_reason=FinishReason.STOP, usage=usage, timings=EngineTimings())
 
@@ -82,7 +82,7 @@ async def test_invoked_offers_rivals_and_explains_them() -> None:
     request = CompletionRequest(text="x = ", offset=4, path="a.py", trigger=Trigger.INVOKED)
     suggestions = await EngineCompleter(engine).complete(request)
     assert [one.text for one in suggestions] == ["one()", "two()", "three()"]
-    assert [prompt_text(one.prompt) for one in engine.requests] == ["x = ", "x = two", "x = three"]
+    assert [prompt_text(one.prompt) for one in engine.requests] == ["x =", "x = two", "x = three"]
     assert all(one.sampling.temperature == 0 for one in engine.requests)
     told = suggestions[0].explanation.candidates
     assert [one.text for one in told] == ["one()", "two()", "three()"]

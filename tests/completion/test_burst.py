@@ -143,14 +143,34 @@ def test_no_budget_cuts_a_control_token(family: str, size: int) -> None:
     ("family", "prompt"),
     [
         ("mistral", "[SUFFIX]c\n[PREFIX]a\nb = "),
-        ("qwen", "<|fim_prefix|>a\n<|fim_suffix|>c\n<|fim_middle|>b = "),
-        ("seed", "<[fim-suffix]>c\n<[fim-prefix]>a\n<[fim-middle]>b = "),
-        ("none", "a\nb = "),
+        ("qwen", "<|fim_prefix|>a\n<|fim_suffix|>c\n<|fim_middle|>b ="),
+        ("seed", "<[fim-suffix]>c\n<[fim-prefix]>a\n<[fim-middle]>b ="),
+        ("none", "a\nb ="),
     ],
 )
 def test_the_line_begins_the_middle_where_a_token_asks_for_it(family: str, prompt: str) -> None:
     text, offset = at_cursor("a\nb = ‸c\n")
-    assert build_prompt(text=text, offset=offset, path="", family=family, budget=BUDGET).text == prompt
+    built = build_prompt(text=text, offset=offset, path="", family=family, budget=BUDGET)
+    assert built.text == prompt
+    assert built.lead == ("" if family == "mistral" else " ")
+
+
+@pytest.mark.parametrize(
+    ("before", "prompt", "lead"),
+    [
+        ("return ‸", "return", " "),
+        ("x  =  ‸", "x  =", "  "),
+        ("    ‸", "    ", ""),
+        ("a\n    ‸", "a\n    ", ""),
+        ("\tx\t‸", "\tx\t", ""),
+        ("f(‸", "f(", ""),
+        ("‸", "", ""),
+    ],
+)
+def test_blanks_behind_a_word_are_left_to_the_model(before: str, prompt: str, lead: str) -> None:
+    text, offset = at_cursor(before)
+    built = build_prompt(text=text, offset=offset, path="", family="none", budget=BUDGET)
+    assert (built.text, built.lead) == (prompt, lead)
 
 
 def test_continuing_a_prompt() -> None:

@@ -138,7 +138,7 @@ async def test_generation_is_not_really_cancelled() -> None:
 
 
 async def test_generates_on_after_the_line_is_done() -> None:
-    engine = FakeEngine("1\n" + "y = 2\n" * 20)
+    engine = FakeEngine(" 1\n" + "y = 2\n" * 20)
     (suggestion,) = await EngineCompleter(engine).attempt(CompletionRequest(text="x = ", offset=4, path="a.py"))
     assert engine.cancelled == 1
     assert suggestion.usage.completion_tokens <= 3

@@ -31,25 +31,32 @@ def test_hopeless_tokens_stay_finite() -> None:
     assert all(math.isfinite(value) for value in signals("", [], PLAIN).values())
 
 
-def test_what_ships_names_signals_that_exist_and_thresholds_that_rise() -> None:
-    calibration = shipped()
+@pytest.mark.parametrize("family", ["tersely", "qwen", "none"])
+def test_what_ships_names_signals_that_exist_and_thresholds_that_rise(family: str) -> None:
+    calibration = shipped(family)
     assert set(calibration.weights) <= set(signals("", [], PLAIN))
     thresholds = calibration.thresholds
     assert 0 <= thresholds[Level.EAGER] < thresholds[Level.BALANCED] < thresholds[Level.QUIET] < 1
 
 
-def test_the_surer_the_model_the_likelier() -> None:
-    calibration = shipped()
+@pytest.mark.parametrize("family", ["tersely", "qwen", "none"])
+def test_the_surer_the_model_the_likelier(family: str) -> None:
+    calibration = shipped(family)
     guesses = [calibration.probability(signals("a = b", [value] * 3, PLAIN)) for value in (-3.0, -1.0, -0.3, -0.01)]
     assert guesses == sorted(guesses)
     assert guesses[0] < 0.2
     assert guesses[-1] > 0.5
 
 
-@given(st.lists(st.floats(-6, 0), min_size=1, max_size=3), st.integers(0, 2), st.floats(0, 6))
-def test_no_surer_token_makes_a_text_less_likely(logprobs: list[float], place: int, more: float) -> None:
+@given(
+    st.lists(st.floats(-6, 0), min_size=1, max_size=3),
+    st.integers(0, 2),
+    st.floats(0, 6),
+    st.sampled_from(["tersely", "qwen"]),
+)
+def test_no_surer_token_makes_a_text_less_likely(logprobs: list[float], place: int, more: float, family: str) -> None:
     """Also where nobody has measured: a single token of two in a hundred was shown once."""
-    calibration, at = shipped(), min(place, len(logprobs) - 1)
+    calibration, at = shipped(family), min(place, len(logprobs) - 1)
     surer = [min(0.0, value + more) if index == at else value for index, value in enumerate(logprobs)]
     before, after = (calibration.probability(signals("a = b", one, PLAIN)) for one in (logprobs, surer))
     assert before <= after + 1e-9
@@ -99,3 +106,9 @@ def test_no_log_says_nothing(tmp_path: Path) -> None:
     history.shift("m")
     history.wait()
     assert history.shift("m") == 0.0
+
+
+def test_models_of_others_have_constants_of_their_own() -> None:
+    found = signals("a = b", [-0.4] * 3, PLAIN)
+    assert shipped("qwen").probability(found) == shipped("none").probability(found)
+    assert shipped("qwen").probability(found) != shipped("tersely").probability(found)

@@ -16,7 +16,7 @@ from completion.service import EngineCompleter
 from completion.settings import CompletionSettings
 from model.api import Chunk, GenerateRequest, ModelInfo, TokenLogprob
 from model.errors import UsageError
-from model.fake import FakeEngine
+from model.fake import FakeEngine, prompt_text
 from tests.cursor import at_cursor
 
 
@@ -93,10 +93,40 @@ async def test_the_selected_menu_item_is_extended() -> None:
 
 
 async def test_invoked_offers_distinct_alternatives() -> None:
-    answers = iter(["one", "two", "one"])
+    answers = iter([" one", " two", " one"])
     completer = EngineCompleter(FakeEngine(lambda _: next(answers)))
     suggestions = await completer.complete(request_at("x = ‸", trigger=Trigger.INVOKED))
     assert [one.text for one in suggestions] == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("before", "said", "shown", "prompts"),
+    [
+        ("x = ‸", " one", "one", ["x ="]),
+        ("x =  ‸", "  one", "one", ["x ="]),
+        ("x = ‸", "  # one", " # one", ["x ="]),
+        ("x = ‸", "one", "one", ["x =", "x = "]),
+        ("return ‸", "ed", "ed", ["return", "return "]),
+        ("return ‸", "\nx = 1", "", ["return"]),
+        ("return ‸", "", "", ["return"]),
+        ("x =‸", " one", " one", ["x ="]),
+    ],
+)
+async def test_a_blank_before_the_cursor_is_the_models_to_say(
+    before: str, said: str, shown: str, prompts: list[str]
+) -> None:
+    engine = FakeEngine(said, logprob=-0.001)
+    (suggestion,) = await EngineCompleter(engine, CompletionSettings(look_ahead=False)).attempt(request_at(before))
+    assert suggestion.text == shown
+    assert [prompt_text(one.prompt) for one in engine.requests] == prompts
+
+
+async def test_the_confidence_counts_tokens_once_where_a_blank_is_said() -> None:
+    settings = CompletionSettings(look_ahead=False)
+    (led,) = await EngineCompleter(FakeEngine(" one two", logprob=-0.2), settings).attempt(request_at("x = ‸"))
+    (plain,) = await EngineCompleter(FakeEngine("one two", logprob=-0.2), settings).attempt(request_at("x = (‸"))
+    assert led.explanation.signals["joint"] == pytest.approx(plain.explanation.signals["joint"])
+    assert led.explanation.signals["characters"] == plain.explanation.signals["characters"]
 
 
 @pytest.mark.parametrize(
