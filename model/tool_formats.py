@@ -20,6 +20,8 @@ from model.grammars import quoted
 from model.tool_lark import ToolLark, json_rule
 
 _MOST_CALLS = 16
+_LAST_LINE_END = '"\\n"?'
+"""Some models end the line of their last call before they end. Where that may not be, they go on to call and call."""
 _DECODER = json.JSONDecoder()
 
 
@@ -79,7 +81,8 @@ class Frame:
         between = f"{lark.text(self.between)} one" if self.between else "one"
         more = f" ({between}){{0,{many - 1}}}" if many > 1 else ""
         blank = '" "?' if self.with_id else ""
-        lark.rule("calls", f"{lark.text(self.lead)} {blank} {lark.text(self.start)} one{more} {lark.text(self.tail)}")
+        end = lark.text(self.tail) or (_LAST_LINE_END if more else "")
+        lark.rule("calls", f"{lark.text(self.lead)} {blank} {lark.text(self.start)} one{more} {end}")
         lark.rule("one", " | ".join(f"tool_{index}" for index in range(len(tools))))
         for index, tool in enumerate(tools):
             lark.rule(f"tool_{index}", self._call(lark, tool, f"arguments_{index}"))
@@ -142,7 +145,8 @@ class Tagged:
     def grammar(self, tools: Sequence[Tool], *, required: bool, parallel: bool) -> Grammar:
         lark = ToolLark(self.control)
         opening, closing = lark.text("{{<tool_call>}}"), lark.text("{{</tool_call>}}")
-        lark.rule("calls", f'one ("\\n" one){{0,{_MOST_CALLS - 1}}}' if parallel else "one")
+        many = f'one ("\\n" one){{0,{_MOST_CALLS - 1}}} {_LAST_LINE_END}'
+        lark.rule("calls", many if parallel else "one")
         lark.rule("one", " | ".join(f"tool_{index}" for index in range(len(tools))))
         for index, tool in enumerate(tools):
             rows = [self._parameter(lark, tool, place, index) for place in range(len(_properties(tool)))]

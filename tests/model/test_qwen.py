@@ -14,6 +14,10 @@ import torch
 from torch import Tensor
 
 from completion.api import CompletionRequest
+from completion.refactor.asking_chat import AskingModel
+from completion.refactor.calls import ActingCall, AddDocstring, OrganizeImports, Rename
+from completion.refactor.planner import Bounds, ModelPlanner
+from completion.refactor.wish import Symbol, View, Wish
 from completion.service import EngineCompleter
 from completion.settings import CompletionSettings
 from model.chat import Message
@@ -177,3 +181,34 @@ async def test_it_fills_in_code(path: Path) -> None:
     finally:
         await engine.aclose()
     assert found == {name: expected for name, (_, expected) in CURSORS.items()}
+
+
+VIEW = View(
+    path="words.py",
+    language="python",
+    outline=(
+        Symbol(name="read_lines", kind="function", path="words.py", first_line=4, last_line=8, parameters=("path",)),
+        Symbol(name="count_words", kind="function", path="words.py", first_line=11, last_line=15, parameters=("text",)),
+    ),
+)
+WISHES: dict[str, type[ActingCall]] = {
+    "Rename count_words to word_counts.": Rename,
+    "Add a docstring to count_words.": AddDocstring,
+    "Organize the imports.": OrganizeImports,
+}
+
+
+async def test_it_plans_refactorings_and_ends_where_the_wish_is_granted(path: Path) -> None:
+    engine = LocalEngine.load(path, threads=1)
+    planner = ModelPlanner(AskingModel(engine), bounds=Bounds(seconds=300))
+    try:
+        plans = {
+            wish: await planner.plan(Wish(instruction=wish, view=VIEW), lambda call: "There is no such symbol.")
+            for wish in WISHES
+        }
+    finally:
+        await engine.aclose()
+    assert {wish: tuple(map(type, plan.calls)) for wish, plan in plans.items()} == {
+        wish: (kind,) for wish, kind in WISHES.items()
+    }
+    assert all(plan.completion_tokens < 80 for plan in plans.values())

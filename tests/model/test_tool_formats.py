@@ -181,6 +181,21 @@ def test_the_grammar_allows_what_the_family_writes(family: str, required: bool) 
     assert follow(form, control, answer, required=required).complete
 
 
+@pytest.mark.parametrize("family", ["hermes", "qwen3-coder"])
+@pytest.mark.parametrize("calls", [1, 2])
+def test_the_line_of_the_last_call_may_end_before_the_answer_does(family: str, calls: int) -> None:
+    """Qwen2.5-Coder ends so; where it could not, it wrote calls until no more were allowed."""
+    control, template, answer, expected = FAMILIES[family]
+    form = detect(control, template)
+    end = "</tool_call>"
+    answer = "".join(part + end for part in answer.split(end)[:calls])
+    constraint = follow(form, control, answer + "\n", required=True)
+    assert constraint.complete
+    assert not constraint.ended  # another call may come
+    text, found_calls = read(form, [answer + "\n"])
+    assert (text.strip(), found(found_calls)) == ("", expected[:calls])
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_reader_finds_the_calls(family: str) -> None:
     control, template, answer, expected = FAMILIES[family]
