@@ -72,11 +72,16 @@ def render_prompt(
 
 
 def _healed(text: str) -> tuple[str, str]:
-    """A text that the model goes on from as its own, without the blanks behind the last word of its last line; and
-    these. Vocabularies put a blank at the beginning of the token that follows it, so that one that stands at a text's
-    end is followed by what no blank precedes: a second one, or a comment (token healing)."""
+    """A text that the model goes on from as its own, without the blanks behind the last word of its last line, or the
+    last blank of an indentation; and what was left out.
+
+    Vocabularies put a blank at the beginning of the token that follows it. One that stands at a text's end is followed
+    by what no blank precedes: a second one, a comment, or nothing (token healing).
+    """
     bare = text.rstrip(" ")
-    return (bare, text[len(bare) :]) if bare and not bare.endswith(("\n", "\t")) else (text, "")
+    indents = not bare or bare.endswith(("\n", "\t"))
+    end = max(len(bare), len(text) - 1) if indents else len(bare)
+    return text[:end], text[end:]
 
 
 def continued(segments: tuple[Segment, ...], text: str) -> tuple[Segment, ...]:

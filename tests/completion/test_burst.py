@@ -160,8 +160,11 @@ def test_the_line_begins_the_middle_where_a_token_asks_for_it(family: str, promp
     [
         ("return ‸", "return", " "),
         ("x  =  ‸", "x  =", "  "),
-        ("    ‸", "    ", ""),
-        ("a\n    ‸", "a\n    ", ""),
+        ("    ‸", "   ", " "),
+        ("a\n    ‸", "a\n   ", " "),
+        ("a\n ‸", "a\n", " "),
+        ("a\n‸", "a\n", ""),
+        ("\t  ‸", "\t ", " "),
         ("\tx\t‸", "\tx\t", ""),
         ("f(‸", "f(", ""),
         ("‸", "", ""),
