@@ -15,11 +15,15 @@ from model.api import GenerateRequest, ModelInfo, Priority
 from model.fake import FakeEngine, prompt_text
 from tests.cursor import at_cursor
 
+# A family whose models were taught to go on from a blank.
+INFO = ModelInfo(name="fake", architecture="fake", fim_family="mistral", context_tokens=4096)
+
 
 async def shown(source: str, generated: str, *, level: Level = Level.BALANCED, path: str = "a.py") -> str:
     """What is offered at the cursor when the model says `generated`; empty: nothing."""
     text, offset = at_cursor(source)
-    completer = EngineCompleter(FakeEngine(generated, logprob=-0.001), CompletionSettings(level=level))
+    engine = FakeEngine(generated, logprob=-0.001, info=INFO)
+    completer = EngineCompleter(engine, CompletionSettings(level=level))
     suggestions = await completer.complete(CompletionRequest(text=text, offset=offset, path=path))
     return suggestions[0].text if suggestions else ""
 
@@ -107,7 +111,7 @@ async def test_says_what_is_never_reached(source: str, path: str, expected: str)
 
 
 async def test_fires_on_every_key_and_loads_the_gpu() -> None:
-    engine = FakeEngine("return total\n", logprob=-0.001)
+    engine = FakeEngine("return total\n", logprob=-0.001, info=INFO)
     completer = EngineCompleter(engine)
     for typed in ("", "r", "re", "ret", "re", "retur", "return t"):
         text = f"def f():\n    {typed}\n"
@@ -152,7 +156,7 @@ async def test_leaked_stop_tokens(leaked: str) -> None:
 
 
 async def test_takes_for_ever() -> None:
-    engine = FakeEngine("one\n    two\n    three", token_delay_s=0.2)
+    engine = FakeEngine("one\n    two\n    three", token_delay_s=0.2, info=INFO)
     completer = EngineCompleter(engine, CompletionSettings(time_limit_ms=300))
     (suggestion,) = await completer.attempt(CompletionRequest(text="def f():\n    ", offset=13, path="a.py"))
     assert suggestion.stop_reason == "time"

@@ -32,10 +32,10 @@ async def test_json_has_the_documented_keys() -> None:
 
 async def test_explain_says_what_went_in_and_what_was_done() -> None:
     target = Target("a = 1\nb = \n", 10, "a.py", None)
-    answer = as_json(await complete_at(EngineCompleter(FakeEngine("2  \nmore")), target), target, explain=True)
+    answer = as_json(await complete_at(EngineCompleter(FakeEngine(" 2  \nmore")), target), target, explain=True)
     explained = answer["explain"]
     assert explained["context"][0]["lines"] == [1, 2]
-    assert explained["prompt"] == "a = 1\nb = "
+    assert explained["prompt"] == "a = 1\nb ="  # the blank is left to the model
     assert explained["generated"].startswith("2")
     assert explained["filters"]
     assert explained["context"][0].keys() >= {"tokens", "cached"}
