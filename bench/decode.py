@@ -37,6 +37,7 @@ from model.prefix_cache import PrefixCache
 from model.runner import Runner
 from model.sequence import Sequence
 from model.tokenizer import Tokenizer, read_tokenizer
+from model.tokenizer_gguf import read_gguf_tokenizer
 from model.train.adapter import load_adapter
 from tests.model.oracle import hf_model
 
@@ -143,7 +144,7 @@ def places(path: Path, *, context: int, count: int) -> list[list[int]]:
     """So many stretches of `context` tokens, evenly spread over the engine's source."""
     text = "\n".join(part.read_text(encoding="utf-8") for part in sorted((ROOT / "model").glob("*.py")))
     with GgufFile(path) as file:
-        ids = read_tokenizer(file).encode(text)
+        ids = read_gguf_tokenizer(file).encode(text)
     stride = (len(ids) - context) // count
     return [ids[place * stride :][:context] for place in range(count)]
 

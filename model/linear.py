@@ -152,7 +152,8 @@ def quantize_int4(weight: Tensor, *, group: int = GROUP, steps: Tensor | None = 
     """
     outputs, inputs = weight.shape
     quants = torch.empty(outputs, inputs, dtype=torch.uint8, device=weight.device)
-    scales, zeros = weight.new_empty(2, outputs, inputs // group, dtype=torch.bfloat16)
+    scales = torch.empty(outputs, inputs // group, dtype=torch.bfloat16, device=weight.device)
+    zeros = torch.empty_like(scales)
     for rows in _pieces(weight):
         groups = weight[rows].view(-1, inputs // group, group)
         low, high = groups.amin(-1), groups.amax(-1)  # five times as fast as `aminmax`

@@ -1,6 +1,7 @@
 """Prefill and decode speed on CPU beside llama.cpp (llama-cpp-python): same GGUF file, same threads, in turns, one run.
 
-    python -m bench.cpu [--threads 1 2] [--context 1200] [--rounds 5] [--limit S] [--busy] [--peer PYTHON]
+    python -m bench.cpu [--model FILE --name NAME] [--threads 1 2] [--context 1200] [--rounds 5] [--limit S] [--busy]
+        [--peer PYTHON]
 
 Each round continues another place of this repository's own code greedily from an empty cache. `--busy` does it all
 again while another process keeps one core at work. `--peer` is an interpreter with llama-cpp-python, when this one has
@@ -31,12 +32,11 @@ import torch
 from bench import results
 from bench.decode import DECODED, Measured, measure_tersely, places
 from model import hub
-from model.checkpoint.gguf import GgufFile
 from model.errors import UsageError
-from model.load import load_served, pick_dtype
+from model.load import Served, pick_dtype
+from model.open_model import open_model
 from model.packer import Quantize
 from model.threads import CoresTaken, own_cores
-from model.tokenizer import read_tokenizer
 
 OURS, DRAFTED, SERVED, PEER = "tersely", "tersely with drafts", "tersely as served", "llama.cpp"
 KINDS = ("prefill", "decode")
@@ -109,9 +109,9 @@ def compare(model: Path, python: str, *, threads: int, context: int, rounds: int
     After `limit_s` no further round begins, once one was counted: with every core taken, llama.cpp's threads wait for
     each other so long that a round lasts minutes.
     """
-    with GgufFile(model) as file:
-        served = load_served(file, dtype=pick_dtype("auto"), quantize=Quantize.AUTO)
-        tokenizer = read_tokenizer(file)
+    served, tokenizer = open_model(model, dtype=pick_dtype("auto"), quantize=Quantize.AUTO)
+    if not isinstance(served, Served):
+        raise UsageError(f"{model.name} is not served from packed weights.", hint="Give a file of a plain model.")
 
     def measure(ids: list[int], *, threads: int, drafts: bool) -> Measured:
         torch.set_num_threads(threads)
@@ -202,6 +202,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--limit", type=float, default=240, help="seconds a setting, after which no round begins")
     parser.add_argument("--busy", action="store_true", help="again with one core busy")
+    parser.add_argument("--name", default="cpu", help="of the result files")
     parser.add_argument("--peer", default=sys.executable, help="an interpreter with llama-cpp-python")
     options = parser.parse_args()
     model = options.model or hub.pull(hub.DEFAULT_MODEL)
@@ -219,12 +220,13 @@ def main() -> None:
                 )
             runs.append(run | {"busy": busy})
     figures = {
+        "model": model.name,
         "context_tokens": options.context,
         "decoded_tokens": DECODED,
         "aims": AIMS,
         "runs": runs,
     }
-    path = results.save("cpu", figures)
+    path = results.save(options.name, figures)
     draw(figures, path.with_suffix(".png"))
     print(json.dumps(figures, indent=1))
 

@@ -35,7 +35,7 @@ from model.local import LocalEngine
 from model.train.start import shipped_adapter
 
 SEED = 11
-_RIDGE = 5.0
+_RIDGE, _RIDGE_TO_OWN = 5.0, 200.0
 _ROUNDS = 50
 _THRESHOLDS = {"quiet": 0.5, "balanced": 0.24, "eager": 0.05}
 
@@ -65,18 +65,21 @@ async def observe(engine: Engine, positions: list[Position], *, until_s: float) 
     return found
 
 
-def fit(observations: list[Observation]) -> tuple[float, dict[str, float]]:
+def fit(observations: list[Observation], *, own: Mapping[str, float] | None = None) -> tuple[float, dict[str, float]]:
     """Bias and weights of the ridge-regularised logistic regression, by Newton's method on standardized signals.
 
-    No token's greater probability ever makes a text less likely: what would turn a sign is left out, the worst first.
+    With `own` weights are drawn towards these, strongly, instead of towards 0: for another model, of which too little
+    is observed to tell what a token of one in a thousand means. No token's greater probability ever makes a text less
+    likely: what would turn a sign is left out, the worst first.
     """
     apart = [_apart(one.signals) for one in observations]
     right = np.array([float(one.right) for one in observations])
     names = list(apart[0])
+    aims = None if own is None else _apart_weights(own)
     while True:
         raw = np.array([[signals[name] for name in names] for signals in apart])
         spread = raw.std(0)
-        bias, weights = _newton(raw, right)
+        bias, weights = _newton(raw, right, None if aims is None else np.array([aims[name] for name in names]))
         wrong = [place for place, name in enumerate(names) if name in _SURER and weights[place] < 0]
         if not wrong:
             break
@@ -94,17 +97,25 @@ def _apart(signals: Mapping[str, float]) -> dict[str, float]:
     return {**signals, "joint": signals["joint"] - signals["first"]}
 
 
-def _newton(raw: Vector, right: Vector) -> tuple[float, Vector]:
-    """Bias and weights for signals [observations, names]."""
+def _apart_weights(weights: Mapping[str, float]) -> dict[str, float]:
+    """The weights that give what `weights` do, for signals that `_apart` gives."""
+    return {**weights, "first": weights["first"] + weights["joint"]}
+
+
+def _newton(raw: Vector, right: Vector, aims: Vector | None) -> tuple[float, Vector]:
+    """Bias and weights for signals [observations, names], drawn towards `aims` [names], or towards 0."""
     mean, spread = raw.mean(0), raw.std(0)
     spread[spread == 0] = 1.0
     design = np.hstack([np.ones((len(raw), 1)), (raw - mean) / spread])
-    penalty = np.full(design.shape[1], _RIDGE)
+    penalty = np.full(design.shape[1], _RIDGE if aims is None else _RIDGE_TO_OWN)
     penalty[0] = 0.0
-    weights: Vector = np.zeros(design.shape[1])
+    centre: Vector = np.zeros(design.shape[1])
+    if aims is not None:
+        centre[1:] = aims * spread
+    weights = centre.copy()
     for _ in range(_ROUNDS):
         guess = 1 / (1 + np.exp(-design @ weights))
-        gradient = design.T @ (guess - right) + penalty * weights
+        gradient = design.T @ (guess - right) + penalty * (weights - centre)
         curvature = (design.T * (guess * (1 - guess))) @ design + np.diag(penalty)
         weights -= np.linalg.solve(curvature, gradient)
     plain: Vector = weights[1:] / spread
@@ -125,14 +136,16 @@ def expected_error(probabilities: list[float], right: list[bool], *, bins: int =
     return error / max(1, len(probabilities))
 
 
-def report(observations: list[Observation], *, source: dict[str, Any]) -> dict[str, Any]:
+def report(
+    observations: list[Observation], *, source: dict[str, Any], own: Mapping[str, float] | None = None
+) -> dict[str, Any]:
     """The file's content: constants of all observations, and the error on a fifth that was fitted without."""
     kept = observations[::5]
     others = [one for number, one in enumerate(observations) if number % 5]
-    bias, weights = fit(others)
+    bias, weights = fit(others, own=own)
     trial = confidence.Calibration(bias, weights, {})
     guesses = [trial.probability(one.signals) for one in kept]
-    bias, weights = fit(observations)
+    bias, weights = fit(observations, own=own)
     return {
         "bias": round(bias, 5),
         "weights": {name: round(value, 5) for name, value in weights.items()},
@@ -143,7 +156,7 @@ def report(observations: list[Observation], *, source: dict[str, Any]) -> dict[s
             "suggestions": len(observations),
             "right": round(sum(one.right for one in observations) / len(observations), 4),
             "expected_error_on_a_fifth": round(expected_error(guesses, [one.right for one in kept]), 4),
-            "ridge": _RIDGE,
+            "ridge": _RIDGE if own is None else _RIDGE_TO_OWN,
         },
     }
 
@@ -197,7 +210,8 @@ def main() -> None:
     if adapter is not None:
         source["adapter_sha256"] = results.sha256(adapter)
     name = confidence.OTHERS if arguments.model else confidence.OWN
-    enter(arguments.out, name, report(observations, source=source))
+    found = report(observations, source=source, own=confidence.shipped().weights if arguments.model else None)
+    enter(arguments.out, name, found)
     print(arguments.out.read_text(encoding="utf-8"))
 
 

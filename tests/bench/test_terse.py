@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from bench.quality.positions import Position
 from bench.terse import missing
 from bench.terse.ask import ALONE, BLANK_LINE, INFILL, NEWLINE, TERSELY, Answers, Row, cut_at
 from bench.terse.figures import breaks, figures, repeats_suffix
-from completion.confidence import Circumstances, signals
+from completion.confidence import Circumstances, shipped, signals
 from model.api import Chunk, Usage
 from model.errors import UsageError
 from tests.cursor import at_cursor
@@ -176,3 +177,17 @@ def test_names_that_are_told_to_be_missing_are_counted(tmp_path: Path) -> None:
     assert all("b.py" in one and one.endswith(": late") for one in found["told_wrongly"])
     assert found["of_these_in_the_line"] >= 1
     assert found["places"] > found["told_where_none_is_missing"]
+
+
+def test_a_fit_of_little_stays_near_the_constants_that_there_are() -> None:
+    own = shipped().weights
+    rng = random.Random(3)
+    names = [name for name in own if name not in ("mean", "least")]
+    observed = []
+    for _ in range(60):
+        found = dict.fromkeys(own, 0.0) | {name: rng.random() for name in names}
+        observed.append(Observation(found, rng.random() < 0.3))
+    _, near = fit(observed, own=own)
+    _, free = fit(observed)
+    assert max(abs(near[name] - own[name]) for name in names) < 0.5
+    assert max(abs(free[name] - own[name]) for name in names) > 2
