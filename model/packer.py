@@ -107,9 +107,11 @@ class Packer:
                 return few
             if self._beside is Beside.PAIRS:
                 return PackedLinear(few, WidenedInt4(*quantized))
-            # Prompts are read with the weights that answers are written with: rounded to the same grid. What lies on
-            # that grid already is as it was, but for the rounding of scales.
-            return PackedLinear(few, PlainLinear(dequantize_int4(*quantized).to(self._dtype)))
+            if self._quantize is Quantize.INT4:
+                # Prompts are read with the weights that answers are written with: rounded to the same grid. What
+                # `auto` packs lies on that grid already, but for the rounding of scales.
+                weight = dequantize_int4(*quantized)
+            return PackedLinear(few, PlainLinear(weight.to(self._dtype)))
         packed = self.packed(weight)
         if packed is None:
             return PlainLinear(weight.to(self._dtype))
