@@ -148,7 +148,7 @@ def test_an_explanation_is_a_page(neovim: Neovim):
     neovim.until(lambda: neovim.nvim.current.buffer.options["filetype"] == "markdown")
     assert neovim.text.startswith(f"# The suggestion\n\n```\n{GHOST}\n```\n")
     assert "- model: fake" in neovim.text
-    assert "def f(left, right):\n    return " in neovim.text
+    assert "def f(left, right):\n    return" in neovim.text
     neovim.type("q")
     assert neovim.line == "    return "
 
